@@ -1,0 +1,36 @@
+"""lorafit fits a language model to your data, on the hardware you have.
+
+import lorafit
+
+result = lorafit.finetune(lorafit.Recipe(model={"name": "builtin"}, data={"train": "builtin"}))
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lorafit.errors import LorafitError
+    from lorafit.finetune import Result, finetune, open_run
+    from lorafit.recipe import Recipe, load_recipe
+
+__version__ = "0.1.0"
+__all__ = ["LorafitError", "Recipe", "Result", "finetune", "load_recipe", "open_run"]
+
+# Imported when first used: torch and transformers take seconds, and `lorafit --help` needs neither.
+_HOMES = {
+    "LorafitError": "lorafit.errors",
+    "Recipe": "lorafit.recipe",
+    "load_recipe": "lorafit.recipe",
+    "Result": "lorafit.finetune",
+    "finetune": "lorafit.finetune",
+    "open_run": "lorafit.finetune",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lorafit' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,47 @@
+"""`lorafit VERB ...`: one verb a file. Exit codes: 0 done, 2 bad input, 4 a self-check failed, 130 interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from lorafit import __version__
+from lorafit.errors import LorafitError
+
+VERBS = ("train", "data", "chat", "export", "demo")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lorafit", description="Fit a language model to your data, on your hardware.")
+    parser.add_argument("--version", action="version", version=f"lorafit {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb in VERBS:
+        importlib.import_module(f"lorafit.cli.{verb}").add_parser(verbs)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    args = build_parser().parse_args(arguments)
+    terminal = Console(stderr=True, highlight=False)
+    try:
+        code: int = args.run(args)
+        return code
+    except LorafitError as error:
+        terminal.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        terminal.print("interrupted", style="yellow")
+        return 130
+    except BrokenPipeError:  # `lorafit data ... | head`
+        sys.stderr.close()
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""The order of the samples: shuffled anew each epoch by the seed, cut into updates of `batch_size` examples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from lorafit.data.pack import make_batch
+from lorafit.records import Batch, Sample
+
+
+def count_updates(samples: int, batch_size: int, epochs: float, max_updates: int | None = None) -> int:
+    """How many updates a run has: the last batch of an epoch may be smaller, a last epoch may be a part."""
+    per_epoch = math.ceil(samples / batch_size)
+    updates = max(1, round(per_epoch * epochs))
+    return min(updates, max_updates) if max_updates else updates
+
+
+def epoch_order(samples: int, seed: int, epoch: int) -> list[int]:
+    """The order of the samples in an epoch: a function of seed and epoch alone."""
+    order: list[int] = np.random.default_rng((seed, epoch)).permutation(samples).tolist()
+    return order
+
+
+def iterate_batches(
+    samples: Sequence[Sample], batch_size: int, updates: int, seed: int, tokens_per_pass: int, packed: bool = True
+) -> Iterator[tuple[float, Batch]]:
+    """(epochs done after this update, batch) for each of `updates` updates."""
+    per_epoch = math.ceil(len(samples) / batch_size)
+    for update in range(updates):
+        epoch, place = divmod(update, per_epoch)
+        if place == 0:
+            order = epoch_order(len(samples), seed, epoch)
+        chosen = [samples[i] for i in order[place * batch_size : (place + 1) * batch_size]]
+        yield (update + 1) / per_epoch, make_batch(chosen, tokens_per_pass, packed)

@@ -1,0 +1,371 @@
+"""The pipeline on one page, from a recipe to a run folder; and what can be done with a run afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lorafit import builtin, hardware
+from lorafit.adapters.inject import Injection, inject
+from lorafit.adapters.save import load_trained, load_weights, save_trained
+from lorafit.data.inspect import report_lines
+from lorafit.data.pack import make_batch
+from lorafit.data.prepare import Prepared, prepare
+from lorafit.data.template import PLAIN_STOPS, ChatTemplate, Renderer, choose_template
+from lorafit.errors import LorafitError
+from lorafit.evaluate.held_out import mean_loss, perplexity
+from lorafit.evaluate.samples import Comparison, base_answers, comparison_tables, score, tuned_answers
+from lorafit.export.merge import Merged, merge
+from lorafit.infer.generate import Answer
+from lorafit.model.forward import Forward, choose_forward
+from lorafit.model.hub import find_model, load_tokenizer, read_config
+from lorafit.model.load import Base, load_base
+from lorafit.observe.console import Console
+from lorafit.observe.metrics import MetricsFile
+from lorafit.recipe import Recipe, load_recipe, parse_recipe
+from lorafit.records import Conversation, Event, Fit, Message
+from lorafit.run import RunFolder, Status, disk_error, git_revision, is_disk_fault, read_json, write_json, write_text
+from lorafit.train.loop import Hooks, Outcome, planned_updates, train
+
+# Tokens through the model at once where the recipe says auto. Larger rows amortise the cost of a pass; these are the
+# sizes above which nothing more was gained on the CPU, and what a 24 GB card holds with an 8-billion-parameter base.
+TOKENS_PER_PASS = {"cpu": 2048, "mps": 2048, "cuda": 4096}
+CHECK_PROMPTS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run led to. `folder` holds everything; `comparison` is None when no prompts were answered."""
+
+    folder: Path
+    outcome: Outcome
+    comparison: Comparison | None
+
+    @property
+    def interrupted(self) -> bool:
+        return self.outcome.interrupted
+
+
+def finetune(recipe: Recipe, remote_code: bool = False, console: Console | None = None) -> Result:
+    """Fine-tune as the recipe says; returns when the run folder is complete.
+
+    Raises a LorafitError for anything that the user can mend; the run folder then says `failed` and why.
+    """
+    console = console or Console(recipe.observe.print_every, quiet=not recipe.observe.console)
+    recipe = _resolved(recipe)
+    folder, chosen, tokenizer = _model_of(recipe, remote_code)
+    renderer = Renderer(tokenizer, choose_template(tokenizer, recipe.data.template))
+    tokenizer.chat_template = renderer.template.jinja  # so that every folder saved with this tokenizer carries it
+    data = _prepare(recipe, renderer, read_config(folder).get("max_position_embeddings"), console)
+    run = RunFolder.create(Path(recipe.output) / str(recipe.name))
+    with Status(run) as status, _ending(status):
+        _write_inputs(run, recipe, data, renderer)
+        with console.working(f"loading {recipe.model.name}"):
+            base = load_base(folder, chosen, recipe.model.quantization, recipe.model.double_quantization, remote_code)
+        _say_model(console, recipe, chosen)
+        prompts = data.held_out.conversations[: recipe.evaluate.prompts]
+        answers = _base_answers(recipe, console, base, renderer, prompts, data)
+        with console.working("adding the adapter"):
+            injection = inject(base, recipe.adapter, recipe.train.seed)
+        _say_injection(console, injection)
+        forward, reason = choose_forward(injection.model)
+        if reason:
+            console.warn(f"{reason}: one example a row, which is slower but exact.")
+        fit = _fit(recipe, chosen)
+        outcome = _train(recipe, run, status, console, injection, forward, fit, data, chosen, tokenizer)
+        comparison = None
+        if prompts and not outcome.interrupted:
+            load_weights(injection.model, recipe.adapter, _best(recipe, run))
+            with console.working("the tuned model answers held-out prompts", total=len(prompts)) as advance:
+                answers |= tuned_answers(injection.model, renderer, prompts, recipe.evaluate.max_new_tokens, advance)
+            comparison = score(prompts, answers)
+            comparison.save(run.evaluation)
+            for table in comparison_tables(comparison):
+                console.show(table)
+        status.end("interrupted" if outcome.interrupted else "finished", _summary(outcome))
+    return Result(run.path, outcome, comparison)
+
+
+def _model_of(recipe: Recipe, remote_code: bool) -> tuple[Path, hardware.Hardware, Any]:
+    chosen = hardware.choose(recipe.model.device, recipe.model.dtype)
+    folder = find_model(recipe.model.name, recipe.model.revision, remote_code)
+    return folder, chosen, load_tokenizer(folder, remote_code)
+
+
+def _resolved(recipe: Recipe) -> Recipe:
+    """The recipe with every `auto` that is decided here written out, and local paths made absolute."""
+
+    def absolute(name: str) -> str:
+        return str(Path(name).resolve()) if name != builtin.NAME and Path(name).exists() else name
+
+    held_out = recipe.data.held_out
+    if recipe.data.train == builtin.NAME and "held_out" not in recipe.data.model_fields_set:
+        held_out = builtin.NAME  # the built-in data brings a held-out file of its own
+    data = recipe.data.model_copy(
+        update={
+            "train": absolute(recipe.data.train),
+            "held_out": absolute(held_out) if isinstance(held_out, str) else held_out,
+            "template": absolute(recipe.data.template),
+        }
+    )
+    rate = recipe.train.learning_rate
+    if rate == "auto":
+        rate = 2e-5 if recipe.adapter.method == "none" else 2e-4
+    return recipe.model_copy(
+        update={
+            "name": recipe.name or _run_name(recipe),
+            "model": recipe.model.model_copy(update={"name": absolute(recipe.model.name)}),
+            "data": data,
+            "train": recipe.train.model_copy(update={"learning_rate": rate}),
+        }
+    )
+
+
+def _run_name(recipe: Recipe) -> str:
+    """Model, data, method and time, such as `stories260K-e2e-qlora-20261121-083000`."""
+    method = "full" if recipe.adapter.method == "none" else "lora"
+    if recipe.model.quantization != "none":
+        method = "qlora" if recipe.model.quantization == "nf4" else "int8"
+    model = Path(recipe.model.name.rstrip("/")).name.removeprefix("modelscope:")
+    return "-".join((model, Path(recipe.data.train).stem, method, time.strftime("%Y%m%d-%H%M%S")))
+
+
+def _prepare(recipe: Recipe, renderer: Renderer, longest: int | None, console: Console) -> Prepared:
+    """Read and render the data, with its report; the model's own limit bounds data.max_length."""
+    data = recipe.data
+    max_length = data.max_length
+    if longest is not None and longest < max_length:
+        console.say(f"samples are bounded to the model's {longest} tokens (data.max_length is {max_length})")
+        max_length = longest
+    train = str(builtin.TRAIN) if data.train == builtin.NAME else data.train
+    held_out = str(builtin.HELD_OUT) if data.held_out == builtin.NAME else data.held_out
+    with console.working("reading the data"):
+        prepared = prepare(
+            renderer, train, held_out, max_length, data.too_long, data.bad_rows, data.limit, recipe.train.seed
+        )
+    for what, figure in report_lines(prepared):
+        console.say(f"{what:>10}  {figure}")
+    for text in prepared.warnings:
+        console.warn(text)
+    return prepared
+
+
+def _write_inputs(run: RunFolder, recipe: Recipe, data: Prepared, renderer: Renderer) -> None:
+    """All that says what the run is, before anything heavy happens."""
+    write_text(run.recipe, recipe.to_yaml())
+    write_json(run.environment, {**hardware.environment(), "git_revision": git_revision()})
+    write_json(run.data, {**data.summary, "warnings": list(data.warnings)})
+    write_text(run.template, renderer.template.jinja)
+    if data.rejected:
+        write_text(run.rejected, "".join(f"{row.to_json()}\n" for row in data.rejected))
+    run.self_check.mkdir()
+    prompts = (data.held_out.conversations + data.training.conversations)[:CHECK_PROMPTS]
+    lines = (
+        json.dumps([{"role": m.role, "content": m.content} for m in c.prompt], ensure_ascii=False) for c in prompts
+    )
+    write_text(run.self_check / "prompts.jsonl", "".join(f"{line}\n" for line in lines))
+
+
+def _say_model(console: Console, recipe: Recipe, chosen: hardware.Hardware) -> None:
+    kept = {"none": "", "nf4": ", base in 4 bits (nf4", "int8": ", base in 8 bits (int8"}[recipe.model.quantization]
+    if recipe.model.quantization == "nf4" and recipe.model.double_quantization:
+        kept += ", double quantisation"
+    kept += ")" if kept else ""
+    console.say(f"computing in {chosen.dtype_name} on {chosen.device.type} ({chosen.reason}){kept}")
+
+
+def _say_injection(console: Console, injection: Injection) -> None:
+    for line in injection.lines():
+        console.say(f"    {line}")
+    for text in injection.warnings:
+        console.warn(text)
+
+
+def _fit(recipe: Recipe, chosen: hardware.Hardware) -> Fit:
+    tokens = recipe.train.tokens_per_pass
+    return Fit(TOKENS_PER_PASS[chosen.device.type] if tokens == "auto" else tokens, recipe.train.recompute)
+
+
+def _base_answers(
+    recipe: Recipe,
+    console: Console,
+    base: Base,
+    renderer: Renderer,
+    prompts: Sequence[Conversation],
+    data: Prepared,
+) -> dict[str, tuple[Answer, ...]]:
+    if not prompts:
+        return {}
+    shots = data.training.conversations[: recipe.evaluate.shots]
+    total = len(prompts) * (2 if shots else 1)
+    with console.working("the base answers held-out prompts", total=total) as advance:
+        return base_answers(base.model, renderer, prompts, shots, recipe.evaluate.max_new_tokens, advance)
+
+
+def _best(recipe: Recipe, run: RunFolder) -> Path:
+    return run.model if recipe.adapter.method == "none" else run.adapter
+
+
+def _train(
+    recipe: Recipe,
+    run: RunFolder,
+    status: Status,
+    console: Console,
+    injection: Injection,
+    forward: Forward,
+    fit: Fit,
+    data: Prepared,
+    chosen: hardware.Hardware,
+    tokenizer: Any,
+) -> Outcome:
+    best = _best(recipe, run)
+    updates = planned_updates(len(data.training), recipe.train)
+    status.set("running", updates=updates)
+    with MetricsFile(run.metrics) as metrics, console.training(updates):
+
+        def observe(event: Event) -> None:
+            metrics(event)
+            console(event)
+            if event.kind == "update":
+                status.set(update=event.values["update"])
+
+        def save(target: Path) -> None:
+            save_trained(injection.model, tokenizer, recipe.adapter, target)
+
+        held_out = make_batch(data.held_out.samples, fit.tokens_per_pass, forward.packed) if data.held_out else None
+        assert recipe.train.learning_rate != "auto"
+        outcome = train(
+            forward=forward,
+            parameters=list(injection.model.parameters()),
+            samples=data.training.samples,
+            settings=recipe.train,
+            peak_learning_rate=recipe.train.learning_rate,
+            fit=fit,
+            hardware=chosen,
+            place=injection.place,
+            hooks=Hooks(
+                validate=(lambda: mean_loss(forward, held_out)) if held_out else None,
+                keep=lambda: save(best),
+                checkpoint=lambda update: save(run.checkpoints / f"{update:06d}"),
+                observe=observe,
+            ),
+        )
+    console.say(console.curve())
+    if outcome.first_held_out is not None and outcome.best_held_out is not None:
+        console.say(
+            f"held-out loss {outcome.first_held_out:.3f} -> {outcome.best_held_out:.3f} (perplexity "
+            f"{perplexity(outcome.first_held_out):.1f} -> {perplexity(outcome.best_held_out):.1f}), "
+            f"best after update {outcome.best_update}"
+        )
+        if outcome.best_update == 0 < outcome.update:
+            console.warn("the held-out loss never fell below that of the base: what is saved is the last state.")
+    return outcome
+
+
+def _summary(outcome: Outcome) -> str:
+    text = f"{outcome.update} of {outcome.updates} updates in {outcome.seconds:.0f} s"
+    if outcome.best_held_out is not None:
+        text += f", held-out loss {outcome.best_held_out:.4f}"
+    return text
+
+
+@contextlib.contextmanager
+def _ending(status: Status) -> Iterator[None]:
+    """Whatever ends the run, status.json says so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        status.end("interrupted", "stopped by the user")
+        raise
+    except LorafitError as error:
+        status.end("failed", str(error))
+        raise
+    except BaseException as error:
+        mended = disk_error(error, status.folder.path / "any") if is_disk_fault(error) else None
+        status.end("failed", str(mended or f"{type(error).__name__}: {error}"))
+        if mended:
+            raise mended from error
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A run's model, ready to answer: the tuned model on its base, and the renderer that it was trained with."""
+
+    run: RunFolder
+    recipe: Recipe
+    base: Base
+    model: Any
+    renderer: Renderer
+
+    @property
+    def has_base_below(self) -> bool:
+        """Whether the adapter can be switched off to hear the base: not after full fine-tuning, with trained biases,
+        or where the quantised base is PiSSA's residual."""
+        adapter = self.recipe.adapter
+        residual = adapter.variant == "pissa" and self.base.quantization != "none"
+        return adapter.method == "lora" and not adapter.train_bias and not residual
+
+
+def open_run(path: str | Path, checkpoint: int | None = None, remote_code: bool = False) -> Opened:
+    """Load what a run trained: its best weights, or those of a checkpoint.
+
+    Raises RunError for a folder that is no run, AdapterError or ModelError when its parts are missing.
+    """
+    run = RunFolder.open(path)
+    recipe = load_recipe(run.recipe)
+    full = recipe.adapter.method == "none"
+    trained = run.model if full else run.adapter
+    if checkpoint is not None:
+        trained = run.checkpoints / f"{checkpoint:06d}"
+    if not trained.is_dir():
+        state = read_json(run.status).get("state", "unknown") if run.status.is_file() else "unknown"
+        raise LorafitError(f"{run.path} holds no trained weights at {trained.name} (its state is {state}).")
+    chosen = hardware.choose(recipe.model.device, recipe.model.dtype)
+    folder = trained if full else find_model(recipe.model.name, recipe.model.revision, remote_code)
+    tokenizer = load_tokenizer(trained, remote_code)
+    base = load_base(folder, chosen, recipe.model.quantization, recipe.model.double_quantization, remote_code)
+    model = base.model.eval() if full else load_trained(base, recipe.adapter, trained)
+    name = read_json(run.data)["template"]
+    stops = (PLAIN_STOPS[name],) if name in PLAIN_STOPS else ()
+    template = ChatTemplate(name, run.template.read_text(encoding="utf-8"), stops)
+    return Opened(run, recipe, base, model, Renderer(tokenizer, template))
+
+
+def export_merged(opened: Opened, target: Path | None, dtype: str, console: Console) -> Merged:
+    """Merge a run and check the result on the prompts that the run put aside for it.
+
+    dtype `auto` keeps float32 where the base is stored so, and bfloat16 otherwise.
+    """
+    stored = str(read_config(opened.base.folder).get("dtype") or read_config(opened.base.folder).get("torch_dtype"))
+    if dtype == "auto":
+        dtype = stored if stored in hardware.DTYPES else "bfloat16"
+    lines = (opened.run.self_check / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
+    prompts = [[Message(**turn) for turn in json.loads(line)] for line in lines]
+    return merge(
+        opened.base,
+        opened.model,
+        opened.renderer.tokenizer,
+        [opened.renderer.prompt_ids(prompt) for prompt in prompts],
+        opened.renderer.stop_ids(),
+        target or opened.run.path / "export" / "merged",
+        hardware.DTYPES[dtype],
+        console.say,
+    )
+
+
+def look_at_data(
+    model: str, train: str, template: str, max_length: int, console: Console, remote_code: bool = False
+) -> tuple[Prepared, Renderer]:
+    """The data report of one file for one model, without loading the model's weights."""
+    settings = {"train": train, "held_out": 0.0, "template": template, "max_length": max_length, "bad_rows": "drop"}
+    recipe = parse_recipe({"model": {"name": model}, "data": settings})
+    folder, _, tokenizer = _model_of(recipe, remote_code)
+    renderer = Renderer(tokenizer, choose_template(tokenizer, template))
+    longest = read_config(folder).get("max_position_embeddings")
+    return _prepare(recipe, renderer, longest, console), renderer

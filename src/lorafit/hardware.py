@@ -1,0 +1,122 @@
+"""What this machine has: the device to run on, the dtype to compute in, memory in use."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lorafit.errors import ModelError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """A device and a dtype, with the sentence that says why they were chosen."""
+
+    device: torch.device
+    dtype: torch.dtype
+    reason: str
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+
+def choose(device: str = "auto", dtype: str = "auto") -> Hardware:
+    """The device and dtype for a run; `auto` takes the best that this machine has.
+
+    Raises ModelError when a device is asked for by name and is not there.
+    """
+    chosen = _device(device)
+    if dtype != "auto":
+        return Hardware(chosen, DTYPES[dtype], f"{chosen.type}, {dtype} as asked")
+    if chosen.type == "cuda":
+        name = torch.cuda.get_device_name(chosen)
+        if torch.cuda.get_device_capability(chosen)[0] >= 8:
+            return Hardware(chosen, torch.bfloat16, f"{name} computes bfloat16 natively")
+        return Hardware(chosen, torch.float16, f"{name} has no native bfloat16: float16 with loss scaling")
+    if chosen.type == "mps":
+        return Hardware(chosen, torch.float32, "Apple GPU; float32, as 16-bit training there is unmeasured by us")
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported() and _cpu_has_native_bfloat16():
+        return Hardware(chosen, torch.bfloat16, "no GPU; this processor multiplies bfloat16 natively")
+    return Hardware(chosen, torch.float32, "no GPU; this processor has no native bfloat16 product")
+
+
+def _device(name: str) -> torch.device:
+    available = ["cpu"]
+    if torch.backends.mps.is_available():
+        available.insert(0, "mps")
+    if torch.cuda.is_available():
+        available.insert(0, "cuda")
+    if name == "auto":
+        return (
+            torch.device("cuda", torch.cuda.current_device()) if available[0] == "cuda" else torch.device(available[0])
+        )
+    if name.split(":")[0] not in available:
+        raise ModelError(
+            f"model.device: {name!r} was asked for, but this machine offers {', '.join(available)}.\n"
+            "Use `model.device=auto`, or install a torch build for that device."
+        )
+    return torch.device(name)
+
+
+def _cpu_has_native_bfloat16() -> bool:
+    # torch answers from cpuid; without one of these units oneDNN emulates bfloat16 and is slower than float32.
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def memory_in_use(device: torch.device) -> tuple[int, int]:
+    """(now, peak) in bytes: of the allocator on CUDA, of this process otherwise."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+        return _kib(fields["VmRSS"]), _kib(fields["VmHWM"])
+    except (OSError, KeyError):
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak *= 1 if platform.system() == "Darwin" else 1024  # macOS counts bytes, the others KiB
+        return peak, peak
+
+
+def _kib(text: str) -> int:
+    return int(text.split()[0]) * 1024
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware, for environment.json."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    packages = {}
+    for name in ("lorafit", "torch", "transformers", "peft", "bitsandbytes", "tokenizers", "safetensors", "numpy"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "absent"
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "packages": packages,
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,58 @@
+"""A conversation with a tuned model: turns are kept, answers stream, the adapter can be switched off and on."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import TextStreamer
+
+from lorafit.data.template import Renderer
+from lorafit.infer.generate import finish, generation_settings
+from lorafit.records import Message
+
+
+class _Streamer(TextStreamer):
+    """Hands over finished pieces of text: whole words, whole CJK characters."""
+
+    def __init__(self, tokenizer: Any, write: Callable[[str], None]) -> None:
+        super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        self._write = write
+
+    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+        self._write(text)
+
+
+class Chat:
+    """One conversation. `tuned` says whether the adapter answers, or the base below it."""
+
+    def __init__(self, model: Any, renderer: Renderer, max_new_tokens: int = 512, temperature: float = 0.0) -> None:
+        self.model = model
+        self.renderer = renderer
+        self.settings = generation_settings(renderer, max_new_tokens, temperature)
+        self.messages: list[Message] = []
+        self.tuned = True
+
+    def say(self, text: str, write: Callable[[str], None] = lambda piece: None) -> str:
+        """Ask, stream the answer to `write`, remember both; returns the answer."""
+        asked = [*self.messages, Message("user", text)]
+        ids = torch.tensor([self.renderer.prompt_ids(asked)], device=next(self.model.parameters()).device)
+        base = self.model.disable_adapter() if not self.tuned else contextlib.nullcontext()
+        stops = self.renderer.template.stops
+        with base, torch.no_grad():
+            generated = self.model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                generation_config=self.settings,
+                streamer=_Streamer(self.renderer.tokenizer, write),
+                # A base that goes on with the next question is stopped there, not only cut afterwards.
+                **({"stop_strings": list(stops), "tokenizer": self.renderer.tokenizer} if stops else {}),
+            )
+        answer = finish(self.renderer, generated[0, ids.shape[1] :].tolist()).text
+        self.messages = [*asked, Message("assistant", answer)]
+        return answer
+
+    def restart(self) -> None:
+        self.messages = []

@@ -1,0 +1,238 @@
+"""The whole run as one frozen object: YAML, `key=value` overrides and flags, parsed once, every fault reported."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from lorafit.adapters.settings import AdapterSettings
+from lorafit.data.settings import DataSettings
+from lorafit.errors import RecipeError
+from lorafit.evaluate.settings import EvaluateSettings
+from lorafit.model.settings import ModelSettings
+from lorafit.observe.settings import ObserveSettings
+from lorafit.settings import Settings
+from lorafit.train.settings import TrainSettings
+
+Method = Literal["lora", "qlora", "int8", "full"]
+
+# `--method` is shorthand: QLoRA is LoRA on a quantised base, full fine-tuning is no adapter.
+METHODS: dict[str, dict[str, str]] = {
+    "lora": {"model.quantization": "none", "adapter.method": "lora"},
+    "qlora": {"model.quantization": "nf4", "adapter.method": "lora"},
+    "int8": {"model.quantization": "int8", "adapter.method": "lora"},
+    "full": {"model.quantization": "none", "adapter.method": "none"},
+}
+
+# What other tools call our settings, so that their users are pointed to ours.
+FOREIGN_NAMES = {
+    "model_name_or_path": "model.name",
+    "base_model": "model.name",
+    "load_in_4bit": "model.quantization",
+    "quantization_bit": "model.quantization",
+    "dataset": "data.train",
+    "datasets": "data.train",
+    "val_size": "data.held_out",
+    "val_set_size": "data.held_out",
+    "cutoff_len": "data.max_length",
+    "sequence_len": "data.max_length",
+    "chat_template": "data.template",
+    "finetuning_type": "adapter.method",
+    "lora_r": "adapter.rank",
+    "r": "adapter.rank",
+    "lora_rank": "adapter.rank",
+    "lora_alpha": "adapter.alpha",
+    "lora_dropout": "adapter.dropout",
+    "lora_target": "adapter.targets",
+    "lora_target_modules": "adapter.targets",
+    "target_modules": "adapter.targets",
+    "per_device_train_batch_size": "train.batch_size",
+    "gradient_accumulation_steps": "train.batch_size",
+    "micro_batch_size": "train.batch_size",
+    "lr": "train.learning_rate",
+    "num_train_epochs": "train.epochs",
+    "num_epochs": "train.epochs",
+    "max_steps": "train.max_updates",
+    "lr_scheduler_type": "train.schedule",
+    "warmup_ratio": "train.warmup",
+    "max_grad_norm": "train.max_gradient_norm",
+    "save_steps": "train.checkpoint_every",
+    "eval_steps": "train.validate_every",
+    "output_dir": "output",
+}
+
+
+class Recipe(Settings):
+    """One run. Write it as YAML, or build it in Python: `Recipe(model={"name": ...}, data={"train": ...})`."""
+
+    name: str | None = Field(None, pattern=r"^[^/\\\x00-\x1f]+$")
+    """The run's name, its folder under `output`; made from model, method and time when absent."""
+
+    output: str = "runs"
+    """The folder that holds the run folders."""
+
+    model: ModelSettings
+    """The base model."""
+
+    data: DataSettings
+    """What to train on."""
+
+    adapter: AdapterSettings = AdapterSettings()
+    """What is trained."""
+
+    train: TrainSettings = TrainSettings()
+    """How it is trained."""
+
+    evaluate: EvaluateSettings = EvaluateSettings()
+    """What is looked at afterwards."""
+
+    observe: ObserveSettings = ObserveSettings()
+    """What is shown meanwhile."""
+
+    def to_yaml(self) -> str:
+        """The recipe with every default written out, in the order of the fields."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+
+def load_recipe(
+    path: str | Path | None = None, overrides: Iterable[str] = (), flags: dict[str, Any] | None = None
+) -> Recipe:
+    """Read a recipe: the YAML file, then `flags` (dotted names to values), then `key=value` overrides.
+
+    Raises RecipeError with all faults together, each with its path and the value found.
+    """
+    content = _read_yaml(Path(path)) if path else {}
+    faults: list[str] = []
+    for key, value in (flags or {}).items():
+        _put(content, key, value)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip():
+            faults.append(f"{override!r}: an override is written key=value, for instance train.epochs=2")
+            continue
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = text
+        if not _put(content, key.strip(), value):
+            faults.append(f"{override!r}: {key.rpartition('.')[0]} is a single value and has no part {key!r}")
+    return parse_recipe(content, faults, str(path) if path else "the command line")
+
+
+def parse_recipe(content: dict[str, Any], faults: list[str] | None = None, where: str = "the recipe") -> Recipe:
+    """A Recipe from a nested mapping. Raises RecipeError with every fault, `faults` first."""
+    found = list(faults or [])
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        found += _messages(error)
+        raise RecipeError(_report(found, where)) from None
+    if found:
+        raise RecipeError(_report(found, where))
+    return recipe
+
+
+def settings_table() -> Iterator[tuple[str, str, str]]:
+    """(dotted name, default as text, description) of every setting, in order: for --help and the studio."""
+    yield from _walk(Recipe, "")
+
+
+def _walk(part: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
+    for name, field in part.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _walk(inner, f"{prefix}{name}.")
+        else:
+            default = "required" if field.is_required() else _shown(field.default)
+            yield f"{prefix}{name}", default, field.description or ""
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _report(faults: list[str], where: str) -> str:
+    head = "One fault" if len(faults) == 1 else f"{len(faults)} faults"
+    return f"{head} in {where}:\n" + "\n".join(f"  {fault}" for fault in faults)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        near = [p.name for p in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
+        there = f"recipes in {path.parent}: {', '.join(near)}." if near else f"{path.parent} holds no recipe."
+        raise RecipeError(f"No recipe {path}: {there}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"The recipe {path} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f"The recipe {path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        kind = "nothing" if content is None else f"a {type(content).__name__}"
+        raise RecipeError(f"The recipe {path} should hold `key: value` pairs, found {kind}.")
+    return content
+
+
+def _put(content: dict[str, Any], key: str, value: Any) -> bool:
+    """Set a dotted key, making the parts on the way; False when a part on the way is a single value."""
+    *parts, last = key.split(".")
+    for part in parts:
+        inner = content.setdefault(part, {})
+        if not isinstance(inner, dict):
+            return False
+        content = inner
+    content[last] = value
+    return True
+
+
+def _messages(error: ValidationError) -> list[str]:
+    known = [name for name, _, _ in settings_table()]
+    messages: dict[str, str] = {}
+    for fault in error.errors():
+        # The location of a union member has the member's type appended ("train.learning_rate.float"): keep the path.
+        path = _known_path(tuple(str(part) for part in fault["loc"]), known)
+        if fault["type"] == "extra_forbidden":
+            near = _nearest(path, known)
+            messages[path] = f"{path}: unknown key (value {fault['input']!r}). {near}"
+        elif fault["type"] == "missing":
+            description = next((d for name, _, d in settings_table() if name == path), "")
+            messages[path] = f"{path}: missing. {description}".rstrip()
+        else:
+            text = fault["msg"][0].lower() + fault["msg"][1:]
+            if path in messages:
+                messages[path] += f", or {text}"
+            else:
+                messages[path] = f"{path}: found {fault['input']!r}; {text}"
+    return list(messages.values())
+
+
+def _known_path(location: tuple[str, ...], known: list[str]) -> str:
+    for end in range(len(location), 0, -1):
+        path = ".".join(location[:end])
+        if path in known:
+            return path
+    return ".".join(location)
+
+
+def _nearest(path: str, known: list[str]) -> str:
+    last = path.rpartition(".")[2]
+    same_last = [name for name in known if name.rpartition(".")[2] == last]
+    if same_last:
+        return f"Did you mean {' or '.join(same_last)}?"
+    if last in FOREIGN_NAMES:
+        return f"lorafit calls it {FOREIGN_NAMES[last]}."
+    lasts = {name.rpartition(".")[2]: name for name in known}
+    by_path = difflib.get_close_matches(path, known, n=1, cutoff=0.75)
+    by_last = [lasts[match] for match in difflib.get_close_matches(last, lasts, n=1, cutoff=0.6)]
+    near = by_path or by_last
+    if near:
+        return f"Did you mean {near[0]}?"
+    part = re.split(r"\.", path)[0]
+    siblings = [name for name in known if name.startswith(f"{part}.")]
+    return f"Valid keys: {', '.join(siblings or [name.split('.')[0] for name in known])}."

@@ -1,0 +1,142 @@
+"""What passes between the stages: small frozen records, each with its shapes.
+
+Letters of shapes, here and in every file: T tokens of a row, S supervised tokens of a row, D features, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a row came from: the file as the user named it, and the row's number counted from 1."""
+
+    file: str
+    row: int
+
+    def __str__(self) -> str:
+        return f"{self.file}, row {self.row}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row of a data file as it was read."""
+
+    fields: Mapping[str, Any]
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Turns in order; every assistant turn is trained on, the last turn is one."""
+
+    messages: tuple[Message, ...]
+    source: Source
+
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        """The turns before the last answer: what the model is given when that answer is asked for."""
+        return self.messages[:-1]
+
+    @property
+    def answer(self) -> str:
+        """The last answer, the reference that a generated one is compared with."""
+        return self.messages[-1].content
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A conversation after template and tokenizer.
+
+    token_ids: int64 [T]; trained: bool [T], true where the token itself is a target (never at place 0).
+    """
+
+    token_ids: np.ndarray
+    trained: np.ndarray
+    example: int
+    source: Source
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    @property
+    def supervised_tokens(self) -> int:
+        return int(self.trained.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of tokens for one pass of the model: documents one after another, each attending only to itself.
+
+    token_ids [T], position_ids [T] (restarting at 0 for each document), predict [S] (places whose *next* token is
+    trained), targets [S] (that next token). lengths: tokens of each document, summing to T. examples: the number of
+    each document in the data set, which names it for dropout.
+    """
+
+    token_ids: torch.Tensor
+    position_ids: torch.Tensor
+    predict: torch.Tensor
+    targets: torch.Tensor
+    lengths: tuple[int, ...]
+    examples: tuple[int, ...]
+
+    def to(self, device: torch.device) -> Row:
+        return Row(
+            self.token_ids.to(device),
+            self.position_ids.to(device),
+            self.predict.to(device),
+            self.targets.to(device),
+            self.lengths,
+            self.examples,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The rows of one update, and the number of supervised tokens that its loss is averaged over."""
+
+    rows: tuple[Row, ...]
+    supervised_tokens: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How the work is cut to fit the machine: it changes speed and memory, never the result."""
+
+    tokens_per_pass: int
+    recompute: Literal["none", "layers"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in a run, for whoever watches: `update`, `held_out`, `note` or `warning`.
+
+    values of `update` and `held_out` are the columns of metrics.jsonl; of `note` and `warning`, one `message`.
+    """
+
+    kind: Literal["update", "held_out", "note", "warning"]
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def note(message: str) -> Event:
+    return Event("note", {"message": message})
+
+
+def warning(message: str) -> Event:
+    return Event("warning", {"message": message})

@@ -1,0 +1,227 @@
+"""The run folder: paths, status with a heartbeat, and files that are never half-written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from lorafit.errors import RunError
+
+SCHEMA = 1
+HEARTBEAT_SECONDS = 5.0
+RESERVE_BYTES = 64 * 1024
+
+State = Literal["queued", "planning", "running", "interrupted", "failed", "finished"]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: a temporary file beside it, synced, then renamed over it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise disk_error(error, path) from error
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` as JSON with the schema number first, whole or not at all."""
+    write_text(path, json.dumps({"schema": SCHEMA, **content}, ensure_ascii=False, indent=2) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of a run folder. Raises RunError when it is missing or broken."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing: {path.parent} is not a whole run folder.") from None
+    except (OSError, json.JSONDecodeError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} should hold a JSON object, found {type(content).__name__}.")
+    return content
+
+
+def replace_folder(target: Path, fill: Callable[[Path], None]) -> None:
+    """Make the folder `target` anew through `fill(temporary folder)`; the old one stays until the new one is whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        fill(temporary)
+        temporary.chmod(0o755)
+        if target.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
+            target.rename(old / target.name)
+            temporary.rename(target)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(target)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if is_disk_fault(error):
+            raise disk_error(error, target) from error
+        raise
+
+
+def is_disk_fault(error: BaseException) -> bool:
+    """Whether an exception says that nothing more can be written.
+
+    safetensors raises its own error type, with the operating system's words in the message.
+    """
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        return True
+    return type(error).__name__ == "SafetensorError" and "os error" in str(error)
+
+
+def disk_error(error: BaseException, path: Path) -> RunError:
+    try:
+        free = f"{shutil.disk_usage(path.parent).free / 2**20:.1f} MiB free there"
+    except OSError:
+        free = "the folder cannot be looked at"
+    return RunError(
+        f"Could not write {path}: {error} ({free}).\n"
+        "What was saved before is untouched. Free some space or choose another folder with `output=FOLDER`."
+    )
+
+
+class RunFolder:
+    """`runs/<name>/`: where one run keeps everything. Reading needs only the path; nothing lives elsewhere."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe = path / "recipe.yaml"
+        self.environment = path / "environment.json"
+        self.data = path / "data.json"
+        self.template = path / "template.jinja"
+        self.rejected = path / "rejected.jsonl"
+        self.metrics = path / "metrics.jsonl"
+        self.status = path / "status.json"
+        self.checkpoints = path / "checkpoints"
+        self.adapter = path / "adapter"
+        self.model = path / "model"
+        self.evaluation = path / "evaluation"
+        self.self_check = path / "self_check"
+
+    @classmethod
+    def create(cls, path: Path) -> RunFolder:
+        """Make a new run folder. Raises RunError when the name is taken: nothing is ever overwritten."""
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            raise RunError(
+                f"The run folder {path} exists already, and a run never overwrites another.\n"
+                f"Choose another name with `name=NEW` (or --name NEW), or remove {path} yourself."
+            ) from None
+        except OSError as error:
+            raise disk_error(error, path) from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """Open an existing run folder. Raises RunError when it is not one."""
+        folder = cls(Path(path))
+        if not folder.path.is_dir():
+            raise RunError(f"No run folder {folder.path}: {_near_runs(folder.path)}")
+        if not folder.recipe.is_file():
+            raise RunError(f"{folder.path} has no recipe.yaml, so it is not a run folder. {_near_runs(folder.path)}")
+        return folder
+
+    def write_status(self, state: State, **values: Any) -> None:
+        write_json(self.status, {"state": state, "pid": os.getpid(), "heartbeat": time.time(), **values})
+
+
+def _near_runs(path: Path) -> str:
+    runs = sorted(status.parent.name for status in path.parent.glob("*/status.json"))
+    return f"runs in {path.parent}: {', '.join(runs)}." if runs else f"there are no runs in {path.parent}."
+
+
+class Status:
+    """Keeps status.json up to date: a thread rewrites it every few seconds, so a dead process shows.
+
+    A small reserve file is held beside it and given up when the disk is full, so that the last word can be written.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self._values: dict[str, Any] = {"update": 0, "updates": 0, "message": ""}
+        self._state: State = "planning"
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._reserve = folder.path / ".reserve"
+
+    def __enter__(self) -> Status:
+        with contextlib.suppress(OSError):
+            self._reserve.write_bytes(b"\0" * RESERVE_BYTES)
+        self._write()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        with contextlib.suppress(OSError):
+            self._reserve.unlink(missing_ok=True)
+
+    def set(self, state: State | None = None, **values: Any) -> None:
+        """Change state or values; a change of state is written at once, values with the next heartbeat."""
+        with self._lock:
+            self._values.update(values)
+            changed = state is not None and state != self._state
+            self._state = state or self._state
+        if changed:
+            self._write()
+
+    def end(self, state: State, message: str) -> None:
+        """The last word of a run. Writes even on a full disk, by giving up the reserve."""
+        self._ended.set()
+        with contextlib.suppress(OSError):
+            self._reserve.unlink(missing_ok=True)
+        self.set(message=message)
+        self._state = state
+        self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            self.folder.write_status(self._state, **self._values)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT_SECONDS):
+            # A full disk is reported by the write that matters (metrics, adapter), not by the heartbeat.
+            with contextlib.suppress(RunError):
+                self._write()
+
+
+def git_revision() -> str | None:
+    """The git revision of the working folder, with `+changes` when it is not clean; None outside a checkout."""
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+        if head.returncode:
+            return None
+        changes = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
+
+
+@contextlib.contextmanager
+def full_disk_is_said(path: Path) -> Iterator[None]:
+    """Turn an operating-system error of writing under `path` into a RunError with the free space in it."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, RunError) or not is_disk_fault(error):
+            raise
+        raise disk_error(error, path) from error

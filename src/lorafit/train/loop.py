@@ -1,0 +1,178 @@
+"""The training loop: updates in order, validation at intervals, the best kept. Everything it shows is an Event."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lorafit.adapters.dropout import DropoutPlace
+from lorafit.data.batches import count_updates, iterate_batches
+from lorafit.errors import TrainingError
+from lorafit.hardware import Hardware, memory_in_use
+from lorafit.model.forward import Forward
+from lorafit.records import Event, Fit, Sample, note, warning
+from lorafit.train.interrupt import GracefulStop
+from lorafit.train.optim import MasterOptimizer
+from lorafit.train.schedule import learning_rate, warmup_updates
+from lorafit.train.settings import TrainSettings
+from lorafit.train.step import Step, train_step
+
+Observe = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the loop calls: validate() -> held-out loss, or None without held-out rows; keep() saves the weights as the
+    best so far; checkpoint(update) saves a copy; observe(event) shows what happened."""
+
+    validate: Callable[[], float] | None
+    keep: Callable[[], None]
+    checkpoint: Callable[[int], None]
+    observe: Observe
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How training ended; losses in nats a supervised token."""
+
+    updates: int
+    update: int = 0
+    first_held_out: float | None = None
+    best_held_out: float | None = None
+    best_update: int = 0
+    last_loss: float = math.nan
+    interrupted: bool = False
+    stopped_early: bool = False
+    seconds: float = 0.0
+
+
+def planned_updates(samples: int, settings: TrainSettings) -> int:
+    return count_updates(samples, settings.batch_size, settings.epochs, settings.max_updates)
+
+
+def train(
+    forward: Forward,
+    parameters: Sequence[torch.nn.Parameter],
+    samples: Sequence[Sample],
+    settings: TrainSettings,
+    peak_learning_rate: float,
+    fit: Fit,
+    hardware: Hardware,
+    place: DropoutPlace,
+    hooks: Hooks,
+) -> Outcome:
+    """Train for the updates that the settings ask for.
+
+    Raises TrainingError when a loss or gradient is not finite; the best weights so far stay saved.
+    """
+    optimizer = MasterOptimizer(parameters, settings.optimizer, settings.weight_decay)
+    scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.dtype == torch.float16)
+    outcome = Outcome(updates=planned_updates(len(samples), settings))
+    validation = _Validation(settings, hooks, outcome)
+    rise = warmup_updates(settings.warmup, outcome.updates)
+    started = time.perf_counter()
+    _recompute(forward.model, fit.recompute)
+    forward.model.train()
+    with forward.running(), GracefulStop() as stop:
+        validation.measure(0)
+        batches = iterate_batches(
+            samples, settings.batch_size, outcome.updates, settings.seed, fit.tokens_per_pass, forward.packed
+        )
+        for update, (epoch, batch) in enumerate(batches):
+            rate = learning_rate(update, outcome.updates, peak_learning_rate, settings.schedule, rise)
+            began = time.perf_counter()
+            step = train_step(forward, batch, optimizer, scaler, place, update, rate, settings.max_gradient_norm)
+            seconds = time.perf_counter() - began
+            _check(step, update + 1, scaler, hooks.observe)
+            outcome.update, outcome.last_loss = update + 1, step.loss
+            memory, peak_memory = memory_in_use(hardware.device)
+            hooks.observe(
+                Event(
+                    "update",
+                    {
+                        "update": update + 1,
+                        "epoch": round(epoch, 4),
+                        "loss": step.loss,
+                        "learning_rate": rate,
+                        "gradient_norm": step.gradient_norm,
+                        "tokens": batch.tokens,
+                        "tokens_per_second": batch.tokens / seconds,
+                        "memory_bytes": memory,
+                        "peak_memory_bytes": peak_memory,
+                        "elapsed_seconds": time.perf_counter() - started,
+                    },
+                )
+            )
+            last = update + 1 == outcome.updates
+            if settings.checkpoint_every and (update + 1) % settings.checkpoint_every == 0:
+                hooks.checkpoint(update + 1)
+            if last or validation.is_due(update + 1):
+                validation.measure(update + 1)
+            if stop.requested and not last:
+                outcome.interrupted = True
+                hooks.observe(note(f"interrupted after update {update + 1}; what was learned so far is saved"))
+                break
+            if validation.exhausted and not last:
+                outcome.stopped_early = True
+                hooks.observe(note(f"held-out loss has not improved in {settings.patience} measurements: stopping"))
+                break
+        if hooks.validate is None or outcome.best_held_out is None or outcome.best_update == 0 < outcome.update:
+            # Nothing measured, or never better than the start: the last weights are what was learned.
+            hooks.keep()
+    outcome.seconds = time.perf_counter() - started
+    return outcome
+
+
+class _Validation:
+    """Measures the held-out loss when it is due, and has the best weights kept."""
+
+    def __init__(self, settings: TrainSettings, hooks: Hooks, outcome: Outcome) -> None:
+        self._hooks, self._outcome, self._patience = hooks, outcome, settings.patience
+        every = settings.validate_every
+        self._every = max(1, round(outcome.updates / 10)) if every == "auto" else 0 if every == "never" else every
+        self._without_improvement = 0
+
+    def is_due(self, update: int) -> bool:
+        return self._every > 0 and update % self._every == 0
+
+    @property
+    def exhausted(self) -> bool:
+        return self._patience is not None and self._without_improvement >= self._patience
+
+    def measure(self, update: int) -> None:
+        if self._hooks.validate is None or not self._every:
+            return
+        loss = self._hooks.validate()
+        self._hooks.observe(Event("held_out", {"update": update, "held_out_loss": loss}))
+        outcome = self._outcome
+        if outcome.first_held_out is None:
+            outcome.first_held_out = outcome.best_held_out = loss
+        elif outcome.best_held_out is None or loss < outcome.best_held_out:
+            outcome.best_held_out, outcome.best_update = loss, update
+            self._without_improvement = 0
+            self._hooks.keep()
+        else:
+            self._without_improvement += 1
+
+
+def _check(step: Step, update: int, scaler: torch.amp.GradScaler, observe: Observe) -> None:
+    if not step.applied:
+        observe(warning(f"update {update}: float16 overflowed; the update is left out, the loss scale halved"))
+        return
+    if not math.isfinite(step.loss) or not math.isfinite(step.gradient_norm):
+        raise TrainingError(
+            f"Update {update} gave loss {step.loss} and gradient norm {step.gradient_norm}: training stops here, and "
+            "what was saved before stays.\nA lower train.learning_rate, or model.dtype=float32, usually mends this."
+        )
+    if step.gradient_norm == 0 and step.loss > 0 and update == 1:
+        raise TrainingError("The first update has a gradient of exactly 0: nothing would be learned.")
+
+
+def _recompute(model: Any, policy: str) -> None:
+    if policy == "layers":
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

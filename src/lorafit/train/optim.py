@@ -1,0 +1,80 @@
+"""Optimizers: PyTorch's and bitsandbytes', on float32 masters where a trained parameter is kept in 16 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lorafit.errors import TrainingError
+
+Name = Literal["adamw", "adam", "sgd", "adamw-8bit", "paged-adamw"]
+
+
+class MasterOptimizer:
+    """An optimizer over float32 copies of the trained parameters.
+
+    In 16 bits most updates are smaller than half the spacing of the weight and would be lost; float32 parameters (the
+    adapters) are their own masters and cost nothing.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], name: Name, weight_decay: float) -> None:
+        self.parameters = [p for p in parameters if p.requires_grad]
+        if not self.parameters:
+            raise TrainingError("No parameter is trained: the adapter is empty.")
+        self.masters = [p if p.dtype == torch.float32 else nn.Parameter(p.detach().float()) for p in self.parameters]
+        self.inner = _build(self.masters, name, weight_decay)
+
+    def set_learning_rate(self, value: float) -> None:
+        for group in self.inner.param_groups:
+            group["lr"] = value
+
+    def collect_gradients(self) -> None:
+        """Hand each gradient to its master in float32, and free the 16-bit one."""
+        for parameter, master in zip(self.parameters, self.masters, strict=True):
+            if master is not parameter:
+                master.grad = None if parameter.grad is None else parameter.grad.float()
+                parameter.grad = None
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Round the masters into the parameters that the model computes with."""
+        for parameter, master in zip(self.parameters, self.masters, strict=True):
+            if master is not parameter:
+                parameter.copy_(master)
+
+    def gradient_norm(self, maximum: float) -> Tensor:
+        """The 2-norm over all gradients; they are scaled down to `maximum` when it is not 0."""
+        if maximum:
+            return nn.utils.clip_grad_norm_(self.masters, maximum)
+        return nn.utils.get_total_norm([m.grad for m in self.masters if m.grad is not None])
+
+    def clear(self) -> None:
+        for tensor in (*self.parameters, *self.masters):
+            tensor.grad = None
+
+
+def _build(parameters: list[nn.Parameter], name: Name, weight_decay: float) -> torch.optim.Optimizer:
+    device = parameters[0].device.type
+    if name == "sgd":
+        return torch.optim.SGD(parameters, lr=0.0, weight_decay=weight_decay)
+    if name == "adam":
+        return torch.optim.Adam(parameters, lr=0.0, weight_decay=weight_decay, fused=_fused(device))
+    if name == "adamw":
+        return torch.optim.AdamW(parameters, lr=0.0, weight_decay=weight_decay, fused=_fused(device))
+    if device != "cuda":
+        raise TrainingError(
+            f"train.optimizer: {name} keeps its state through bitsandbytes' CUDA kernels; this run is on {device}. "
+            "Use adamw."
+        )
+    import bitsandbytes
+
+    build = bitsandbytes.optim.AdamW8bit if name == "adamw-8bit" else bitsandbytes.optim.PagedAdamW
+    optimizer: torch.optim.Optimizer = build(parameters, lr=0.0, weight_decay=weight_decay)
+    return optimizer
+
+
+def _fused(device: str) -> bool:
+    return device in ("cpu", "cuda", "mps")

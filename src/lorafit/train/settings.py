@@ -1,0 +1,59 @@
+"""The `train` part of a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lorafit.settings import Settings
+
+Positive = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class TrainSettings(Settings):
+    optimizer: Literal["adamw", "adam", "sgd", "adamw-8bit", "paged-adamw"] = "adamw"
+    """adamw (fused), adam, sgd; adamw-8bit and paged-adamw on CUDA."""
+
+    batch_size: Positive = 16
+    """Examples in one update."""
+
+    learning_rate: PositiveFloat | Literal["auto"] = "auto"
+    """The peak learning rate; auto is 2e-4 for an adapter and 2e-5 for full fine-tuning."""
+
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate goes on after warm-up."""
+
+    warmup: float = Field(0.03, ge=0)
+    """Warm-up: a share of the updates when below 1, a number of updates otherwise."""
+
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay (Adam: L2)."""
+
+    max_gradient_norm: float = Field(1.0, ge=0)
+    """Clip the gradient to this norm; 0 for no clipping."""
+
+    epochs: PositiveFloat = 3.0
+    """Passes over the training rows; fractions allowed."""
+
+    max_updates: Positive | None = None
+    """Stop after this many updates."""
+
+    tokens_per_pass: Positive | Literal["auto"] = "auto"
+    """Tokens that go through the model at once; memory and speed, never the result."""
+
+    recompute: Literal["none", "layers"] = "none"
+    """Recompute each layer in the backward instead of keeping its activations: less memory, about a third more time."""
+
+    validate_every: Positive | Literal["auto", "never"] = "auto"
+    """Updates between two measurements of the held-out loss; auto measures about ten times a run."""
+
+    patience: Positive | None = None
+    """Stop when the held-out loss has not improved in this many measurements."""
+
+    checkpoint_every: Positive | None = None
+    """Updates between two copies of the adapter (or model) under checkpoints/."""
+
+    seed: int = Field(0, ge=0, lt=2**63)
+    """Seeds the order of the rows, the adapter's start and dropout."""

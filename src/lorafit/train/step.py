@@ -1,0 +1,53 @@
+"""One update: the only place where gradients are made.
+
+Loss and gradient are those of the mean over all supervised tokens of the update, however it is cut into rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from lorafit.adapters.dropout import DropoutPlace
+from lorafit.model.forward import Forward
+from lorafit.records import Batch
+from lorafit.train.optim import MasterOptimizer
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """loss in nats a supervised token; gradient_norm before clipping; applied is false when float16 overflowed."""
+
+    loss: float
+    gradient_norm: float
+    applied: bool
+
+
+def train_step(
+    forward: Forward,
+    batch: Batch,
+    optimizer: MasterOptimizer,
+    scaler: torch.amp.GradScaler,
+    place: DropoutPlace,
+    update: int,
+    learning_rate: float,
+    max_gradient_norm: float,
+) -> Step:
+    """Forward and backward over every row, then clip and update once."""
+    optimizer.clear()
+    loss = 0.0
+    for row in batch.rows:
+        place.update, place.lengths, place.examples = update, row.lengths, row.examples
+        row_loss = forward(row) / batch.supervised_tokens
+        scaler.scale(row_loss).backward()
+        loss += row_loss.item()
+    optimizer.collect_gradients()
+    scaler.unscale_(optimizer.inner)
+    norm = optimizer.gradient_norm(max_gradient_norm).item()
+    optimizer.set_learning_rate(learning_rate)
+    scale = scaler.get_scale()
+    scaler.step(optimizer.inner)
+    scaler.update()
+    optimizer.publish()
+    return Step(loss, norm, applied=scaler.get_scale() >= scale)
