@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lorafit.errors import LorafitError
-    from lorafit.finetune import Result, finetune, open_run
+    from lorafit.pipeline import Result, finetune, open_run
     from lorafit.recipe import Recipe, load_recipe
 
 __version__ = "0.1.0"
@@ -22,9 +22,9 @@ _HOMES = {
     "LorafitError": "lorafit.errors",
     "Recipe": "lorafit.recipe",
     "load_recipe": "lorafit.recipe",
-    "Result": "lorafit.finetune",
-    "finetune": "lorafit.finetune",
-    "open_run": "lorafit.finetune",
+    "Result": "lorafit.pipeline",
+    "finetune": "lorafit.pipeline",
+    "open_run": "lorafit.pipeline",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lorafit import builtin
-from lorafit.finetune import Result, finetune
+from lorafit.pipeline import Result, finetune
 from lorafit.observe.console import Console
 from lorafit.recipe import Recipe
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +87,26 @@ def memory_in_use(device: torch.device) -> tuple[int, int]:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         peak *= 1 if platform.system() == "Darwin" else 1024  # macOS counts bytes, the others KiB
         return peak, peak
+
+
+@contextlib.contextmanager
+def freed_memory_goes_back() -> Iterator[None]:
+    """Within this block the C allocator gives large blocks back to the system as soon as they are freed.
+
+    glibc keeps freed blocks of up to 32 MiB once it has seen one of that size, which while quantising adds up to more
+    than the whole 16-bit model (measured: benchmarks/load.py). Elsewhere than with glibc nothing is done.
+    """
+    try:
+        set_option = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        yield
+        return
+    mmap_threshold = -3  # M_MMAP_THRESHOLD of malloc.h
+    set_option(mmap_threshold, 2**20)
+    try:
+        yield
+    finally:
+        set_option(mmap_threshold, 2**25)  # where glibc's own adaptation ends
 
 
 def _kib(text: str) -> int:

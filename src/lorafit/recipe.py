@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -121,7 +120,8 @@ def load_recipe(
         except yaml.YAMLError:
             value = text
         if not _put(content, key.strip(), value):
-            faults.append(f"{override!r}: {key.rpartition('.')[0]} is a single value and has no part {key!r}")
+            part, _, last = key.strip().rpartition(".")
+            faults.append(f"{override!r}: {part} is a single value and has no part {last!r}")
     return parse_recipe(content, faults, str(path) if path else "the command line")
 
 
@@ -192,7 +192,8 @@ def _put(content: dict[str, Any], key: str, value: Any) -> bool:
 
 
 def _messages(error: ValidationError) -> list[str]:
-    known = [name for name, _, _ in settings_table()]
+    table = {name: (default, description) for name, default, description in settings_table()}
+    known = list(table)
     messages: dict[str, str] = {}
     for fault in error.errors():
         # The location of a union member has the member's type appended ("train.learning_rate.float"): keep the path.
@@ -201,8 +202,10 @@ def _messages(error: ValidationError) -> list[str]:
             near = _nearest(path, known)
             messages[path] = f"{path}: unknown key (value {fault['input']!r}). {near}"
         elif fault["type"] == "missing":
-            description = next((d for name, _, d in settings_table() if name == path), "")
-            messages[path] = f"{path}: missing. {description}".rstrip()
+            # Of a part that is missing, name what has to be in it.
+            for name, (default, description) in table.items():
+                if default == "required" and (name == path or name.startswith(f"{path}.")):
+                    messages[name] = f"{name}: missing. {description}"
         else:
             text = fault["msg"][0].lower() + fault["msg"][1:]
             if path in messages:
@@ -227,12 +230,12 @@ def _nearest(path: str, known: list[str]) -> str:
         return f"Did you mean {' or '.join(same_last)}?"
     if last in FOREIGN_NAMES:
         return f"lorafit calls it {FOREIGN_NAMES[last]}."
-    lasts = {name.rpartition(".")[2]: name for name in known}
+    parts = list(dict.fromkeys(name.partition(".")[0] for name in known))
+    lasts = {name.rpartition(".")[2]: name for name in [*known, *parts]}
     by_path = difflib.get_close_matches(path, known, n=1, cutoff=0.75)
     by_last = [lasts[match] for match in difflib.get_close_matches(last, lasts, n=1, cutoff=0.6)]
     near = by_path or by_last
     if near:
         return f"Did you mean {near[0]}?"
-    part = re.split(r"\.", path)[0]
-    siblings = [name for name in known if name.startswith(f"{part}.")]
-    return f"Valid keys: {', '.join(siblings or [name.split('.')[0] for name in known])}."
+    siblings = [name for name in known if name.startswith(f"{path.partition('.')[0]}.")]
+    return f"Valid keys: {', '.join(siblings or parts)}."

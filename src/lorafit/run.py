@@ -33,9 +33,12 @@ def write_text(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise disk_error(error, path) from error
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise disk_error(error, path) from error
+        raise
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -58,23 +61,22 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def replace_folder(target: Path, fill: Callable[[Path], None]) -> None:
     """Make the folder `target` anew through `fill(temporary folder)`; the old one stays until the new one is whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        fill(temporary)
-        temporary.chmod(0o755)
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-            target.rename(old / target.name)
+    with full_disk_is_said(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        old = temporary.with_name(f"{temporary.name}-old")
+        try:
+            fill(temporary)
+            temporary.chmod(0o755)
+            if target.exists():
+                target.rename(old)
             temporary.rename(target)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(target)
-    except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if is_disk_fault(error):
-            raise disk_error(error, target) from error
-        raise
+        except BaseException:
+            if old.exists() and not target.exists():
+                old.rename(target)
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def is_disk_fault(error: BaseException) -> bool:
@@ -164,9 +166,14 @@ class Status:
         self._reserve = folder.path / ".reserve"
 
     def __enter__(self) -> Status:
+        try:
+            self._write()
+        except RunError:  # not even this fits: leave no empty run behind
+            with contextlib.suppress(OSError):
+                self.folder.path.rmdir()
+            raise
         with contextlib.suppress(OSError):
             self._reserve.write_bytes(b"\0" * RESERVE_BYTES)
-        self._write()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         return self
 
@@ -218,10 +225,10 @@ def git_revision() -> str | None:
 
 @contextlib.contextmanager
 def full_disk_is_said(path: Path) -> Iterator[None]:
-    """Turn an operating-system error of writing under `path` into a RunError with the free space in it."""
+    """Turn an error that says that nothing can be written under `path` into a RunError with the free space in it."""
     try:
         yield
-    except OSError as error:
-        if isinstance(error, RunError) or not is_disk_fault(error):
+    except Exception as error:
+        if not is_disk_fault(error):
             raise
         raise disk_error(error, path) from error

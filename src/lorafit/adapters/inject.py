@@ -41,7 +41,8 @@ class Injection:
             yield f"{kind}  {count} x [{inputs} -> {outputs}]"
         if self.left:
             yield f"without an adapter: {', '.join(self.left)}"
-        yield f"{self.trainable:,} of {self.total:,} parameters are trained ({self.trainable / self.total:.2%})"
+        share = self.trainable / self.total
+        yield f"{self.trainable:,} parameters are trained, {share:.2%} of the base's {self.total:,}"
 
 
 def inject(base: Base, settings: AdapterSettings, seed: int) -> Injection:

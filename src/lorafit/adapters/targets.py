@@ -56,7 +56,7 @@ def select(model: Any, targets: str | list[str]) -> tuple[list[str], list[str]]:
 
 def kinds(names: Iterable[str]) -> list[str]:
     """Paths with their layer numbers taken out and repeats removed: `model.layers.*.mlp.up_proj`."""
-    return list(dict.fromkeys(re.sub(r"\.\d+\.", ".*.", name) for name in names))
+    return list(dict.fromkeys(re.sub(r"\.\d+(?=\.)", ".*", name) for name in names))
 
 
 def _matches(name: str, targets: str) -> bool:

@@ -20,7 +20,7 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from lorafit.finetune import open_run
+    from lorafit.pipeline import open_run
     from lorafit.infer.chat import Chat
     from lorafit.observe.console import Console
 

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.text import Text
 
     from lorafit.data.inspect import stretches
-    from lorafit.finetune import look_at_data
+    from lorafit.pipeline import look_at_data
     from lorafit.observe.console import Console
 
     console = Console()

@@ -29,7 +29,7 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from lorafit.finetune import export_merged, open_run
+    from lorafit.pipeline import export_merged, open_run
     from lorafit.observe.console import Console
 
     console = Console()

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -27,6 +28,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    # Libraries below warn one another of their next versions; a user can do nothing about it.
+    warnings.filterwarnings("ignore", category=FutureWarning)
     args = build_parser().parse_args(arguments)
     terminal = Console(stderr=True, highlight=False)
     try:

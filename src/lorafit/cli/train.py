@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         )
     recipe = load_recipe(recipe_file, overrides, flags)
 
-    from lorafit.finetune import finetune
+    from lorafit.pipeline import finetune
 
     result = finetune(recipe, remote_code=args.trust_remote_code)
     print(f"run folder: {result.folder}")

@@ -34,7 +34,8 @@ class Rejected:
             "reason": self.problem,
             "fields": self.record.fields,
         }
-        return json.dumps(content, ensure_ascii=False)
+        # JSON may name half a surrogate pair, which UTF-8 cannot hold: it goes out as it came in, as an escape.
+        return json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
 class _BadRow(Exception):
@@ -102,11 +103,11 @@ def _history(history: Any) -> list[tuple[str, str]]:
         raise _BadRow("history", f"should be a list of [question, answer] pairs, found {_kind(history)}")
     turns = []
     for number, turn in enumerate(history, start=1):
-        if not (isinstance(turn, list) and len(turn) == 2 and all(isinstance(t, str) and t.strip() for t in turn)):
+        if not (isinstance(turn, list) and len(turn) == 2 and all(isinstance(t, str) for t in turn)):
             raise _BadRow(
                 "history", f"turn {number} should be a [question, answer] pair of texts, found {turn!r}"[:200]
             )
-        turns.append((turn[0], turn[1]))
+        turns.append((_spoken(turn[0], f"history[{number}]"), _spoken(turn[1], f"history[{number}]")))
     return turns
 
 
@@ -125,10 +126,7 @@ def _from_messages(fields: Mapping[str, Any]) -> tuple[Message, ...]:
             raise _BadRow(f"{where}.role", f"should be one of {', '.join(ROLES)}, found {role!r}")
         if role == "system" and number:
             raise _BadRow(f"{where}.role", "a system message is only understood as the first one")
-        content = turn.get("content")
-        if not isinstance(content, str) or not content.strip():
-            raise _BadRow(f"{where}.content", f"should be a text that is not empty, found {_kind(content)}")
-        messages.append(Message(role, content))
+        messages.append(Message(role, _spoken(turn.get("content"), f"{where}.content")))
     spoken = [m.role for m in messages if m.role != "system"]
     if not spoken or spoken[0] != "user":
         raise _BadRow("messages", "the conversation should begin with a user message")
@@ -145,18 +143,25 @@ def _from_messages(fields: Mapping[str, Any]) -> tuple[Message, ...]:
 def _text(fields: Mapping[str, Any], name: str) -> str:
     if name not in fields:
         raise _BadRow(name, f"missing; the row has {', '.join(fields) or 'no fields'}")
-    value = fields[name]
-    if not isinstance(value, str) or not value.strip():
-        raise _BadRow(name, f"should be a text that is not empty, found {_kind(value)}")
-    return value
+    return _spoken(fields[name], name)
 
 
 def _optional_text(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name)
     if value is None or (isinstance(value, str) and not value.strip()):
         return ""
-    if not isinstance(value, str):
-        raise _BadRow(name, f"should be a text, found {_kind(value)}")
+    return _spoken(value, name)
+
+
+def _spoken(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise _BadRow(where, f"should be a text that is not empty, found {_kind(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise _BadRow(
+            where, f"holds half a surrogate pair at character {error.start + 1}: a character was cut in two"
+        ) from None
     return value
 
 

@@ -14,12 +14,13 @@ def stretches(renderer: Renderer, sample: Sample) -> Iterator[tuple[str, bool]]:
 
     A character that is cut into several tokens stays whole: a stretch ends where the mask changes.
     """
-    start = 0
+    start, shown = 0, ""
     for end in range(1, len(sample) + 1):
         if end == len(sample) or sample.trained[end] != sample.trained[start]:
-            text = renderer.tokenizer.decode(sample.token_ids[start:end].tolist(), skip_special_tokens=False)
-            yield text, bool(sample.trained[start])
-            start = end
+            # Decoded from the beginning: some tokenizers drop the space that the first token of a text brings.
+            text = renderer.decode(sample.token_ids[:end])
+            yield text[len(shown) :], bool(sample.trained[start])
+            start, shown = end, text
 
 
 def report_lines(prepared: Prepared) -> Iterator[tuple[str, str]]:

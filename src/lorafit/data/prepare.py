@@ -112,18 +112,18 @@ def _render(
         tally.rejected.append(Rejected(Record(fields, conversation.source), "length", problem))
 
     for conversation in conversations:
-        sample = renderer.sample(conversation, example=len(samples))
-        if len(sample) > max_length:
-            overlong.append(sample)
+        whole = renderer.sample(conversation, example=len(samples))
+        if len(whole) > max_length:
+            overlong.append(whole)
             if too_long == "drop":
-                reject(conversation, f"{len(sample)} tokens, longer than data.max_length={max_length}")
+                reject(conversation, f"{len(whole)} tokens, longer than data.max_length={max_length}")
                 continue
-            tally.cut += 1
-            tally.lost_end += bool(sample.trained[max_length:].any())
-            sample = Sample(sample.token_ids[:max_length], sample.trained[:max_length], sample.example, sample.source)
+        sample = Sample(whole.token_ids[:max_length], whole.trained[:max_length], whole.example, whole.source)
         if not sample.supervised_tokens:
             reject(conversation, f"no token of an answer is left within data.max_length={max_length}")
             continue
+        tally.cut += len(whole) > max_length
+        tally.lost_end += sample.supervised_tokens < whole.supervised_tokens
         kept.append(conversation)
         samples.append(sample)
     if overlong and too_long == "error":
@@ -185,6 +185,11 @@ def _warnings(
         warnings.append(
             f"The chat template ({renderer.template.name}) ends an answer without a special token: "
             "the model will not learn where to stop."
+        )
+    if not renderer.begins_as_asked(training.conversations[0]):
+        warnings.append(
+            f"The chat template ({renderer.template.name}) asks for an answer with other tokens than those that stand "
+            "before it in training: the model will be asked in a way that it was not trained for."
         )
     if summary["held_out"] and not held_part:
         warnings.append("No row fell into the held-out share: there will be no held-out loss. Raise data.held_out.")

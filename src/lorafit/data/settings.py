@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from lorafit.settings import Settings
 
@@ -32,3 +32,12 @@ class DataSettings(Settings):
 
     limit: int | None = Field(None, ge=1)
     """Use only this many training rows, drawn by the seed."""
+
+    @field_validator("held_out", mode="before")
+    @classmethod
+    def _share(cls, value: Any) -> Any:
+        # YAML reads 5e-2 as a text, and a text would be the name of a file.
+        try:
+            return float(value) if isinstance(value, str) else value
+        except ValueError:
+            return value

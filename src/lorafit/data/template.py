@@ -6,7 +6,8 @@ prompt, up to and including the end-of-turn token.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,23 +15,24 @@ from typing import Any
 import numpy as np
 
 from lorafit.errors import DataError
-from lorafit.records import Conversation, Message, Sample
+from lorafit.records import Conversation, Message, Sample, Source
 
 # For base models, which bring no template. Every answer ends with the end-of-text token, the one such a model knows.
-# There is no space after "Assistant:": it belongs to the answer's first word, where tokenizers put it.
+# There is no space after "Assistant:": it belongs to the answer's first word, where tokenizers put it. transformers
+# drops a line break that follows a block, so those between turns are written as an expression.
 PLAIN_TEMPLATES = {
     "human-assistant": (
         "{% for message in messages %}"
         "{% if message.role == 'system' %}{{ message.content }}\n\n"
         "{% elif message.role == 'user' %}Human: {{ message.content }}\n\nAssistant:"
-        "{% else %} {{ message.content }}{{ eos_token }}{% if not loop.last %}\n\n{% endif %}{% endif %}"
+        "{% else %} {{ message.content }}{{ eos_token }}{% if not loop.last %}{{ '\n\n' }}{% endif %}{% endif %}"
         "{% endfor %}"
     ),
     "alpaca": (
         "{% for message in messages %}"
         "{% if message.role == 'system' %}{{ message.content }}\n\n"
         "{% elif message.role == 'user' %}### Instruction:\n{{ message.content }}\n\n### Response:\n"
-        "{% else %}{{ message.content }}{{ eos_token }}{% if not loop.last %}\n\n{% endif %}{% endif %}"
+        "{% else %}{{ message.content }}{{ eos_token }}{% if not loop.last %}{{ '\n\n' }}{% endif %}{% endif %}"
         "{% endfor %}"
     ),
     "chatml": (
@@ -42,10 +44,8 @@ PLAIN_TEMPLATES = {
 }
 
 # How a user's turn begins in a plain template: a base that goes on to write the next question is cut there.
-PLAIN_STOPS = {"human-assistant": "\nHuman:", "alpaca": "\n### Instruction:", "chatml": "<|im_start|>"}
-
-# Private-use characters that stand round an answer in a trial rendering, to find where the template puts it.
-_OPEN, _CLOSE = "\ue000", "\ue001"
+# ChatML needs none, as it ends a turn with a token of its own.
+PLAIN_STOPS = {"human-assistant": "\nHuman:", "alpaca": "\n### Instruction:"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,10 @@ def choose_template(tokenizer: Any, setting: str = "auto") -> ChatTemplate:
         return _plain(tokenizer, setting)
     path = Path(setting)
     if path.is_file():
-        return ChatTemplate(str(path), path.read_text(encoding="utf-8"))
+        try:
+            return ChatTemplate(str(path), path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"data.template: {path} cannot be read: {error}") from error
     raise DataError(
         f"data.template: {setting!r} is neither a file nor one of auto, {', '.join(PLAIN_TEMPLATES)}.\n"
         "Use one of these, or the path of a Jinja template."
@@ -79,21 +82,29 @@ def choose_template(tokenizer: Any, setting: str = "auto") -> ChatTemplate:
 
 def _single(chat_template: str | dict[str, str]) -> str:
     # A few tokenizers ship several named templates; transformers renders "default" when none is named.
-    return chat_template if isinstance(chat_template, str) else chat_template["default"]
+    if isinstance(chat_template, str):
+        return chat_template
+    if "default" not in chat_template:
+        raise DataError(
+            f"data.template: this tokenizer has several chat templates ({', '.join(chat_template)}), none of them the "
+            "default one.\nWrite the one you want to a file and name it with data.template."
+        )
+    return chat_template["default"]
 
 
 def _plain(tokenizer: Any, name: str) -> ChatTemplate:
     jinja = PLAIN_TEMPLATES[name]
-    if name == "chatml" and "<|im_end|>" not in tokenizer.get_vocab():
-        raise DataError(
-            "data.template: chatml needs the tokens <|im_start|> and <|im_end|>, which this tokenizer does not have.\n"
-            "Use human-assistant or alpaca."
-        )
-    if tokenizer.eos_token is None:
+    if name == "chatml":
+        if not {"<|im_start|>", "<|im_end|>"} <= tokenizer.get_vocab().keys():
+            raise DataError(
+                "data.template: chatml needs the tokens <|im_start|> and <|im_end|>, which this tokenizer does not "
+                "have.\nUse human-assistant or alpaca."
+            )
+    elif tokenizer.eos_token is None:
         raise DataError(f"data.template: {name} ends answers with the end-of-text token, which this tokenizer lacks.")
     if tokenizer.bos_token_id is not None and tokenizer("a").input_ids[:1] == [tokenizer.bos_token_id]:
         jinja = "{{ bos_token }}" + jinja
-    return ChatTemplate(name, jinja, (PLAIN_STOPS[name],))
+    return ChatTemplate(name, jinja, (PLAIN_STOPS[name],) if name in PLAIN_STOPS else ())
 
 
 class Renderer:
@@ -133,54 +144,89 @@ class Renderer:
         Raises DataError when an answer cannot be found in the rendering.
         """
         text = self.text(conversation.messages)
-        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        offsets = np.asarray(encoded.offset_mapping, dtype=np.int64).reshape(-1, 2)
-        trained = np.zeros(len(offsets), dtype=bool)
-        for start, end in self.trained_spans(conversation, text):
-            # A token counts when any part of it is inside; tokens of no width (byte fallbacks) by where they stand.
+        spans = self.trained_spans(conversation, text)
+        token_ids, offsets = self._tokens(text, [start for start, _ in spans])
+        trained = np.zeros(len(token_ids), dtype=bool)
+        for start, end in spans:
+            # A token counts when any part of it is inside: the tokens of one character all stand where it stands.
             trained |= (offsets[:, 1] > start) & (offsets[:, 0] < end)
         trained[:1] = False  # nothing predicts the first token
-        return Sample(np.asarray(encoded.input_ids, dtype=np.int64), trained, example, conversation.source)
+        return Sample(token_ids, trained, example, conversation.source)
+
+    def decode(self, token_ids: np.ndarray) -> str:
+        """The text that tokens stand for, special tokens included."""
+        text: str = self.tokenizer.decode(
+            token_ids.tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def _tokens(self, text: str, starts: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids [T] of a rendering and where each stands in it [T, 2]; `starts` are where answers begin.
+
+        A tokenizer may join the end of a generation prompt to the answer ("Assistant: " to "Mira", a line break to the
+        next). At inference the prompt stands alone and ends in other tokens, so the text is cut at such a place and
+        tokenised in pieces; but not where that would change the text (SentencePiece puts a space before each piece).
+        """
+        whole, offsets = self._encode(text)
+        cuts = [0]
+        for start in starts:
+            prompt, _ = self._encode(text[:start])
+            if not np.array_equal(prompt, whole[: len(prompt)]):
+                cuts.append(start)
+        if len(cuts) == 1:
+            return whole, offsets
+        pieces = [(start, *self._encode(text[start:end])) for start, end in itertools.pairwise([*cuts, len(text)])]
+        joined = np.concatenate([ids for _, ids, _ in pieces])
+        if self.decode(joined) != self.decode(whole):
+            return whole, offsets
+        return joined, np.concatenate([start + places for start, _, places in pieces])
+
+    def _encode(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        offsets = np.asarray(encoded.offset_mapping, dtype=np.int64).reshape(-1, 2)
+        return np.asarray(encoded.input_ids, dtype=np.int64), offsets
 
     def trained_spans(self, conversation: Conversation, text: str) -> list[tuple[int, int]]:
         """Where in `text` each answer stands, from the end of its generation prompt to the end of its turn."""
         messages = conversation.messages
-        places = self._answer_places(messages, text)
+        turns = [number for number, message in enumerate(messages) if message.role == "assistant"]
         spans = []
-        for number, message in enumerate(messages):
-            if message.role != "assistant":
-                continue
-            start, end = next(places) if places else self._place_by_prefix(messages, number, text, conversation)
+        for number, (start, end) in zip(turns, self._answer_places(conversation, text), strict=True):
             asked = self.text(messages[:number], ask=True)
-            if text.startswith(asked) and len(asked) <= start:
+            if text.startswith(asked) and len(asked) < end:
                 start = len(asked)
+            if start is None:
+                raise self._rewritten(conversation)
             spans.append((start, self._end_of_turn(text, end)))
         return spans
 
-    def _answer_places(self, messages: Sequence[Message], text: str) -> Any:
-        """An iterator over (start, end) of each answer, or None when the template alters answers.
+    def _answer_places(self, conversation: Conversation, text: str) -> list[tuple[int | None, int]]:
+        """(start, end) of each answer in `text`. Raises DataError when the template rewrites answers.
 
-        The answers are marked in a trial rendering. A template that trims spaces would trim them outside the marks
-        only, so marks inside the outer spaces are tried second; either must give `text` again when taken out.
+        The answers are marked in a trial rendering, which has to give `text` again when the marks are taken out. The
+        starts are None where only the ends could be marked.
         """
-        for mark in (_mark_outside, _mark_inside):
-            marked = self.text([mark(m) if m.role == "assistant" else m for m in messages])
-            unmarked = marked.replace(_OPEN, "").replace(_CLOSE, "")
-            whole = marked.count(_OPEN) == marked.count(_CLOSE) == sum(m.role == "assistant" for m in messages)
-            if unmarked == text and whole:
-                return _marks(marked)
-        return None
-
-    def _place_by_prefix(
-        self, messages: Sequence[Message], number: int, text: str, conversation: Conversation
-    ) -> tuple[int, int]:
-        asked, answered = self.text(messages[:number], ask=True), self.text(messages[: number + 1])
-        if not (text.startswith(asked) and text.startswith(answered.rstrip())):
-            raise DataError(
-                f"{conversation.source}: answer {number} cannot be found in the rendering of the chat template "
-                f"({self.template.name}), because the template rewrites it.\nName another one with data.template."
+        answers = sum(m.role == "assistant" for m in conversation.messages)
+        # Private-use characters that the text does not hold itself, as text taken from a PDF may.
+        opening, closing = itertools.islice((mark for mark in map(chr, range(0xE000, 0xF900)) if mark not in text), 2)
+        for mark in (_around, _within, _at_the_end):
+            marked = self.text(
+                [
+                    Message(m.role, mark(m.content, opening, closing)) if m.role == "assistant" else m
+                    for m in conversation.messages
+                ]
             )
-        return len(asked), len(answered.rstrip())
+            marks = "".join(character for character in marked if character in (opening, closing))
+            if marks == (opening + closing) * answers and marked.replace(opening, "").replace(closing, "") == text:
+                places = _marked_places(marked, opening, closing)
+                return [(None if mark is _at_the_end else start, end) for start, end in places]
+        raise self._rewritten(conversation)
+
+    def _rewritten(self, conversation: Conversation) -> DataError:
+        return DataError(
+            f"{conversation.source}: an answer cannot be found in the rendering of the chat template "
+            f"({self.template.name}), because the template rewrites it.\nName another one with data.template."
+        )
 
     def _end_of_turn(self, text: str, end: int) -> int:
         """The end of the special token that follows the answer (spaces between), or `end` when none does."""
@@ -190,41 +236,52 @@ class Renderer:
                 return after + len(special)
         return end
 
-    def ends_with_stop(self, conversation: Conversation) -> bool:
-        """Whether the last answer ends with a special token, so that the model can learn to stop."""
+    def _stop(self, conversation: Conversation) -> str | None:
+        """The special token that ends the last answer, None when none does."""
         text = self.text(conversation.messages)
         start, end = self.trained_spans(conversation, text)[-1]
-        return any(text[start:end].endswith(special) for special in self._specials)
+        return next((special for special in self._specials if text[start:end].endswith(special)), None)
+
+    def ends_with_stop(self, conversation: Conversation) -> bool:
+        """Whether the last answer ends with a special token, so that the model can learn to stop."""
+        return self._stop(conversation) is not None
+
+    def begins_as_asked(self, conversation: Conversation) -> bool:
+        """Whether the first answer follows, in training, the very tokens that ask for it at inference."""
+        first = next(number for number, m in enumerate(conversation.messages) if m.role == "assistant")
+        sample = self.sample(Conversation(conversation.messages[: first + 1], conversation.source))
+        asked = self.prompt_ids(conversation.messages[:first])
+        return sample.token_ids[: len(asked)].tolist() == asked and not sample.trained[: len(asked)].any()
 
     def stop_ids(self) -> list[int]:
         """The ids that end an answer: the end-of-text token and the template's end-of-turn token."""
-        probe = (Message("user", "a"), Message("assistant", "b"))
-        text = self.text(probe)
-        ids = {self.tokenizer.eos_token_id} - {None}
-        after = text[text.rindex("b") + 1 :].lstrip()
-        for special in self._specials:
-            if after.startswith(special):
-                ids.add(self.tokenizer.convert_tokens_to_ids(special))
-                break
-        return sorted(ids)
+        probe = Conversation((Message("user", "a"), Message("assistant", "b")), Source("a probe", 1))
+        stop = self._stop(probe)
+        ids = {self.tokenizer.eos_token_id, None if stop is None else self.tokenizer.convert_tokens_to_ids(stop)}
+        return sorted(ids - {None})
 
 
-def _mark_outside(message: Message) -> Message:
-    return Message(message.role, f"{_OPEN}{message.content}{_CLOSE}")
+def _around(content: str, opening: str, closing: str) -> str:
+    return opening + content + closing
 
 
-def _mark_inside(message: Message) -> Message:
-    content = message.content
-    core = content.strip()
-    lead = content[: len(content) - len(content.lstrip())]
-    tail = content[len(content.rstrip()) :]
-    return Message(message.role, f"{lead}{_OPEN}{core}{_CLOSE}{tail}")
+def _within(content: str, opening: str, closing: str) -> str:
+    """Marks inside the outer spaces: a template that trims would not trim with marks outside them."""
+    before, _, after = content.partition(content.strip())
+    return before + opening + content.strip() + closing + after
 
 
-def _marks(marked: str) -> Any:
+def _at_the_end(content: str, opening: str, closing: str) -> str:
+    """Marks round the last character: a template that takes the reasoning off the front takes a mark there too."""
+    end = len(content.rstrip())
+    return content[: end - 1] + opening + content[end - 1 : end] + closing + content[end:]
+
+
+def _marked_places(marked: str, opening: str, closing: str) -> Iterator[tuple[int, int]]:
     """(start, end) of each marked stretch, in the text without the marks."""
-    place = removed = 0
-    while (opened := marked.find(_OPEN, place)) >= 0:
-        closed = marked.index(_CLOSE, opened)
-        yield opened - removed, closed - removed - 1
-        place, removed = closed + 1, removed + 2
+    before, *stretches = marked.split(opening)
+    place = len(before)
+    for stretch in stretches:
+        inside, after = stretch.split(closing)
+        yield place, place + len(inside)
+        place += len(inside) + len(after)

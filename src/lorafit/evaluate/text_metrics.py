@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 # Han, kana and Hangul are compared by character: there are no spaces to cut words at.
-_CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
-_TOKEN = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
 def normalise(text: str) -> str:
@@ -21,7 +20,14 @@ def normalise(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """Words in order, each Chinese, Japanese or Korean character one word; punctuation dropped."""
-    return _TOKEN.findall(normalise(text))
+    return "".join(map(_spaced, normalise(text))).split()
+
+
+def _spaced(character: str) -> str:
+    # Letters, marks and numbers make words. The marks are the vowels of Hindi or Thai, which `\w` would cut at.
+    if unicodedata.category(character)[0] not in "LMN":
+        return " "
+    return f" {character} " if _CJK.match(character) else character
 
 
 def exact_match(answer: str, reference: str) -> float:

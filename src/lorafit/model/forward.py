@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,19 +25,21 @@ class Forward:
         self.model = model
         self.packed = packed
         self.device = next(model.parameters()).device
+        # Models with code of their own may know neither; their logits are then selected afterwards.
+        known = inspect.signature(_plain_model(model).forward).parameters
+        self._selects = "logits_to_keep" in known
+        self._positions = "position_ids" in known
 
     def __call__(self, row: Row) -> Tensor:
         """The sum over the row's supervised tokens of -log p(token), in nats; a scalar with a gradient."""
         row = row.to(self.device)
-        extra = {"document_lengths": row.lengths} if self.packed else {}
-        logits_SV = self.model(
-            input_ids=row.token_ids[None],
-            position_ids=row.position_ids[None],
-            use_cache=False,
-            logits_to_keep=row.predict,
-            **extra,
-        ).logits[0]
-        return summed_cross_entropy(logits_SV, row.targets)
+        extra: dict[str, Any] = {"document_lengths": row.lengths} if self.packed else {}
+        if self._positions:
+            extra["position_ids"] = row.position_ids[None]
+        if self._selects:
+            extra["logits_to_keep"] = row.predict
+        logits = self.model(input_ids=row.token_ids[None], use_cache=False, **extra).logits[0]
+        return summed_cross_entropy(logits if self._selects else logits[row.predict], row.targets)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -55,10 +58,10 @@ def choose_forward(model: Any) -> tuple[Forward, str | None]:
     the loss of two documents in one row must be the sum of their losses alone.
     """
     vocabulary = _plain_model(model).get_input_embeddings().weight.shape[0]
-    device_seed = torch.Generator().manual_seed(0)
+    draw = torch.Generator().manual_seed(0)
     documents = []
     for number, length in enumerate((5, 7)):
-        tokens = torch.randint(0, vocabulary, (length,), generator=device_seed).numpy()
+        tokens = torch.randint(0, vocabulary, (length,), generator=draw).numpy()
         trained = torch.arange(length).numpy() > 0
         documents.append(Sample(tokens, trained, number, Source("probe", number)))
     packed, alone = Forward(model, packed=True), Forward(model, packed=False)

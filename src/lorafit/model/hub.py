@@ -92,7 +92,11 @@ def _from_hugging_face(name: str, revision: str | None, remote_code: bool) -> Pa
             f"model.name: there is no folder {name} here, and no such model on the Hugging Face hub (or it is private: "
             f"log in with `hf auth login`). {_near_folders(Path(name))}"
         ) from None
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
+    except errors.HFValidationError as error:
+        raise ModelError(
+            f"model.name: there is no folder {name} here, and it cannot be a model of the Hugging Face hub: {error}"
+        ) from None
+    except Exception as error:  # offline, unreachable, a full disk, or one of the types of the hub's HTTP library
         raise ModelError(
             f"model.name: there is no folder {name} here, and the Hugging Face hub cannot be reached "
             f"({_first_line(error)}).\n{_near_folders(Path(name))}"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from lorafit.errors import ModelError
-from lorafit.hardware import Hardware
+from lorafit.hardware import Hardware, freed_memory_goes_back
 from lorafit.model.hub import read_config
 from lorafit.model.quantize import quantization_config, stay_in_training_mode
 from lorafit.model.settings import Quantization
@@ -57,7 +57,8 @@ def load_base(
             f"{folder} holds weights that are quantised already. Use the 16-bit original with "
             "model.quantization=nf4: lorafit quantises it while loading."
         )
-    with quiet_transformers():
+    sparing = freed_memory_goes_back() if quantization != "none" else contextlib.nullcontext()
+    with quiet_transformers(), sparing:
         try:
             model, report = AutoModelForCausalLM.from_pretrained(
                 folder,

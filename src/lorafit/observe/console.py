@@ -55,7 +55,7 @@ class Console:
     def say(self, text: str, style: str | None = None) -> None:
         """A line of its own; rich markup in `text` is not interpreted."""
         if not self.quiet:
-            self.terminal.print(text, style=style, markup=False, soft_wrap=True)
+            self.terminal.print(text, style=style, markup=False, emoji=False, soft_wrap=True)
 
     def show(self, figure: RenderableType) -> None:
         """A table or another rich figure."""
@@ -63,7 +63,7 @@ class Console:
             self.terminal.print(figure)
 
     def warn(self, text: str) -> None:
-        self.terminal.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+        self.terminal.print(f"warning: {text}", style="yellow", markup=False, emoji=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def working(self, what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
@@ -75,7 +75,7 @@ class Console:
             self.say(f"{what} ...")
             yield lambda done: None
             return
-        columns = [SpinnerColumn(), TextColumn("{task.description}")]
+        columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
         bar = [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()] if total else []
         with Progress(*columns, *bar, console=self.terminal, transient=True) as progress:
             task = progress.add_task(what, total=total)
@@ -111,26 +111,30 @@ class Console:
             self.say(event.values["message"])
         elif event.kind == "held_out":
             self._held_out.append(event.values["held_out_loss"])
-            self._show(event.values["update"], forced=True)
+            if not self._move():
+                self.say(f"held-out loss after update {event.values['update']}: {self._held_out[-1]:.4f}")
         elif event.kind == "update":
             self._losses.append(event.values["loss"])
             self._last = event.values
-            self._show(event.values["update"], forced=False)
+            update = event.values["update"]
+            if not self._move() and (update % self._print_every == 0 or update == self._updates):
+                rate = event.values["learning_rate"]
+                self.say(f"update {update}/{self._updates}  {self._figures()}  learning rate {rate:.2e}")
 
-    def _show(self, update: int, forced: bool) -> None:
+    def _figures(self) -> str:
         figures = []
         if self._losses:
-            figures.append(f"loss {self._losses[-1]:.3f}")
-        if self._held_out:
-            figures.append(f"held-out {self._held_out[-1]:.3f}")
-        if self._losses:
-            figures.append(f"{self._last['tokens_per_second']:,.0f} tokens/s")
-        text = "  ".join(figures)
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=update, figures=text)
-        elif forced or update % self._print_every == 0 or update == self._updates:
-            rate = f"  learning rate {self._last['learning_rate']:.2e}" if self._losses else ""
-            self.say(f"update {update}/{self._updates}  {text}{rate}")
+            figures = [f"loss {self._losses[-1]:.3f}", f"{self._last['tokens_per_second']:,.0f} tokens/s"]
+        if self._held_out and self._progress is not None:
+            figures.insert(1, f"held-out {self._held_out[-1]:.3f}")
+        return "  ".join(figures)
+
+    def _move(self) -> bool:
+        """Move the live line; False when there is none."""
+        if self._progress is None or self._task is None:
+            return False
+        self._progress.update(self._task, completed=self._last.get("update", 0), figures=self._figures())
+        return True
 
     def curve(self) -> str:
         """The loss over the run as a line of blocks, with its first and last value."""

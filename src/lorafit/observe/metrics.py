@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from lorafit.records import Event
 from lorafit.run import full_disk_is_said
@@ -24,7 +26,7 @@ class MetricsFile:
         if event.kind not in COLUMNS:
             return
         with full_disk_is_said(self._path):
-            self._file.write(json.dumps(dict(event.values)) + "\n")
+            self._file.write(json.dumps({name: _finite(value) for name, value in event.values.items()}) + "\n")
             self._file.flush()
 
     def __enter__(self) -> MetricsFile:
@@ -41,3 +43,8 @@ class MetricsFile:
                 self._file.close()
             except OSError:  # what went wrong is already on its way
                 pass
+
+
+def _finite(value: Any) -> Any:
+    # A loss that overflowed in float16 is null: NaN and Infinity are no JSON, and a browser would refuse the line.
+    return None if isinstance(value, float) and not math.isfinite(value) else value

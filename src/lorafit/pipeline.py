@@ -16,7 +16,7 @@ from lorafit.adapters.save import load_trained, load_weights, save_trained
 from lorafit.data.inspect import report_lines
 from lorafit.data.pack import make_batch
 from lorafit.data.prepare import Prepared, prepare
-from lorafit.data.template import PLAIN_STOPS, ChatTemplate, Renderer, choose_template
+from lorafit.data.template import PLAIN_STOPS, PLAIN_TEMPLATES, ChatTemplate, Renderer, choose_template
 from lorafit.errors import LorafitError
 from lorafit.evaluate.held_out import mean_loss, perplexity
 from lorafit.evaluate.samples import Comparison, base_answers, comparison_tables, score, tuned_answers
@@ -103,6 +103,7 @@ def _resolved(recipe: Recipe) -> Recipe:
     def absolute(name: str) -> str:
         return str(Path(name).resolve()) if name != builtin.NAME and Path(name).exists() else name
 
+    named_template = recipe.data.template in ("auto", *PLAIN_TEMPLATES)
     held_out = recipe.data.held_out
     if recipe.data.train == builtin.NAME and "held_out" not in recipe.data.model_fields_set:
         held_out = builtin.NAME  # the built-in data brings a held-out file of its own
@@ -110,7 +111,7 @@ def _resolved(recipe: Recipe) -> Recipe:
         update={
             "train": absolute(recipe.data.train),
             "held_out": absolute(held_out) if isinstance(held_out, str) else held_out,
-            "template": absolute(recipe.data.template),
+            "template": recipe.data.template if named_template else absolute(recipe.data.template),
         }
     )
     rate = recipe.train.learning_rate

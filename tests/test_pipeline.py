@@ -1,0 +1,216 @@
+"""The whole pipeline on tiny models: from a data file to a run folder, and what can be done with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lorafit import Recipe, finetune, load_recipe, open_run
+from lorafit.errors import DataError, LorafitError, ModelError, RunError, TrainingError
+from lorafit.pipeline import export_merged
+from lorafit.infer.chat import Chat
+from lorafit.observe.console import Console
+from lorafit.train import loop
+
+from tests.conftest import alpaca_rows
+
+
+@pytest.fixture
+def recipe(llama: Path, data_file: Path, tmp_path: Path) -> Callable[..., Recipe]:
+    """recipe(train={...}) with a tiny model and 40 rows, silent, on the CPU in float32."""
+
+    def make(**parts: dict[str, Any]) -> Recipe:
+        content: dict[str, Any] = {
+            "name": "run",
+            "output": str(tmp_path / "runs"),
+            "model": {"name": str(llama), "device": "cpu", "dtype": "float32"},
+            "data": {"train": str(data_file), "held_out": 0.2},
+            "adapter": {"rank": 4, "alpha": 8},
+            "train": {"batch_size": 8, "learning_rate": 5e-3, "epochs": 2, "tokens_per_pass": 256},
+            "evaluate": {"prompts": 3, "max_new_tokens": 8},
+            "observe": {"console": False},
+        }
+        for name, part in parts.items():
+            content[name] = {**content[name], **part} if isinstance(part, dict) else part
+        return Recipe.model_validate(content)
+
+    return make
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def status(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "status.json").read_text())
+    return found
+
+
+def test_a_run_leaves_a_whole_folder(recipe: Callable[..., Recipe]) -> None:
+    result = finetune(recipe(adapter={"dropout": 0.1}, evaluate={"shots": 2}))
+    names = {p.name for p in result.folder.iterdir()}
+    assert names == {
+        "recipe.yaml", "environment.json", "data.json", "template.jinja", "metrics.jsonl", "status.json",
+        "adapter", "self_check", "evaluation",
+    }  # fmt: skip
+    lines = metrics(result.folder)
+    updates = [line for line in lines if "loss" in line]
+    assert [line["update"] for line in updates] == list(range(1, result.outcome.updates + 1))
+    assert set(updates[0]) == {
+        "update", "epoch", "loss", "learning_rate", "gradient_norm", "tokens", "tokens_per_second", "memory_bytes",
+        "peak_memory_bytes", "elapsed_seconds",
+    }  # fmt: skip
+    held_out = [line for line in lines if "held_out_loss" in line]
+    assert held_out[0]["update"] == 0 and held_out[-1]["update"] == result.outcome.updates
+    assert min(line["held_out_loss"] for line in held_out) == result.outcome.best_held_out
+    assert result.outcome.best_held_out < held_out[0]["held_out_loss"]
+    assert status(result.folder)["state"] == "finished"
+    assert result.comparison is not None
+    assert list(result.comparison.answers) == ["base", "base + 2 shots", "tuned"]
+    for name in ("environment.json", "data.json", "status.json"):
+        assert json.loads((result.folder / name).read_text())["schema"] == 1
+
+
+def test_running_the_resolved_recipe_again_repeats_the_run(recipe: Callable[..., Recipe]) -> None:
+    """Bit-identical on the same machine, dropout and shuffling included."""
+    first = finetune(recipe(adapter={"dropout": 0.2}))
+    again = load_recipe(first.folder / "recipe.yaml", ["name=again"])
+    second = finetune(again)
+    for one, other in zip(metrics(first.folder), metrics(second.folder), strict=True):
+        for name in ("update", "loss", "held_out_loss", "gradient_norm", "learning_rate"):
+            assert one.get(name) == other.get(name)
+    file = Path("adapter") / "adapter_model.safetensors"
+    assert (first.folder / file).read_bytes() == (second.folder / file).read_bytes()
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora", "int8", "full"])
+def test_every_method_trains_chats_and_exports(recipe: Callable[..., Recipe], method: str) -> None:
+    quantization = {"qlora": "nf4", "int8": "int8"}.get(method, "none")
+    adapter = {"method": "none"} if method == "full" else {}
+    result = finetune(recipe(model={"quantization": quantization}, adapter=adapter, evaluate={"prompts": 2}))
+    assert result.outcome.best_held_out < result.outcome.first_held_out
+    opened = open_run(result.folder)
+    assert result.comparison is not None
+    asked = result.comparison.prompts[0].prompt[-1].content
+    chat = Chat(opened.model, opened.renderer, max_new_tokens=8)
+    assert chat.say(asked) == result.comparison.answers["tuned"][0].text, "a run opens as what was trained"
+    if opened.has_base_below:
+        chat.restart()
+        chat.tuned = False
+        assert chat.say(asked) == result.comparison.answers["base"][0].text
+    merged = export_merged(opened, None, "auto", Console(quiet=True))
+    assert merged.dtype == "float32" and merged.file.holds and merged.file.prompts == 32
+    assert merged.folder == result.folder / "export" / "merged"
+
+
+def test_early_stopping_checkpoints_and_the_best_is_kept(recipe: Callable[..., Recipe]) -> None:
+    train = {"validate_every": 1, "patience": 2, "learning_rate": 3.0, "epochs": 10, "checkpoint_every": 1}
+    result = finetune(recipe(train=train, evaluate={"prompts": 0}))
+    assert result.outcome.stopped_early
+    copies = sorted(p.name for p in (result.folder / "checkpoints").iterdir())
+    assert copies == [f"{n + 1:06d}" for n in range(result.outcome.update)]
+    best = result.outcome.best_update or result.outcome.update
+    file = "adapter_model.safetensors"
+    kept = (result.folder / "adapter" / file).read_bytes()
+    assert kept == (result.folder / "checkpoints" / f"{best:06d}" / file).read_bytes()
+    open_run(result.folder, checkpoint=1)
+
+
+def test_an_existing_name_is_never_overwritten(recipe: Callable[..., Recipe]) -> None:
+    result = finetune(recipe(evaluate={"prompts": 0}, train={"max_updates": 1}))
+    before = (result.folder / "metrics.jsonl").read_bytes()
+    with pytest.raises(RunError, match="exists already"):
+        finetune(recipe())
+    assert (result.folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_an_interrupt_saves_and_says_so(recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> None:
+    real = loop.train_step
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        if args[5] == 2:  # the third update
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(loop, "train_step", interrupted)
+    result = finetune(recipe(train={"epochs": 20}))
+    assert result.interrupted and result.outcome.update == 3
+    assert status(result.folder)["state"] == "interrupted"
+    assert len([line for line in metrics(result.folder) if "loss" in line]) == 3
+    open_run(result.folder)
+
+
+def test_a_second_interrupt_stops_at_once(recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> None:
+    def twice(*args: Any, **kwargs: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(loop, "train_step", twice)
+    made = recipe()
+    with pytest.raises(KeyboardInterrupt):
+        finetune(made)
+    assert status(Path(made.output) / "run")["state"] == "interrupted"
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(recipe: Callable[..., Recipe]) -> None:
+    made = recipe(train={"learning_rate": 1e30, "optimizer": "sgd", "max_gradient_norm": 0, "epochs": 20})
+    with pytest.raises(TrainingError, match="training stops here"):
+        finetune(made)
+    assert status(Path(made.output) / "run")["state"] == "failed"
+
+
+def test_a_full_disk_is_said_and_nothing_is_half_written(
+    recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("peft.PeftModel.save_pretrained", full)
+    made = recipe()
+    with pytest.raises(RunError, match="No space left"):
+        finetune(made)
+    folder = Path(made.output) / "run"
+    assert status(folder)["state"] == "failed"
+    assert not (folder / "adapter").exists()
+    assert not [p for p in folder.iterdir() if p.name.startswith(".")]
+
+
+def test_bad_input_stops_before_a_folder_is_made(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    broken = tmp_path / "broken.json"
+    rows: list[dict[str, str]] = alpaca_rows(8)
+    del rows[3]["output"]
+    broken.write_text(json.dumps(rows))
+    masked = tmp_path / "masked.json"
+    masked.write_text(json.dumps([{"instruction": "word " * 200, "output": "a"}]))
+    for data, message in (
+        ({"train": str(broken)}, r"broken.json, row 4, field 'output': missing"),
+        ({"train": str(masked), "held_out": 0.0, "max_length": 16}, "no sample has a token to train on"),
+        ({"train": str(tmp_path / "none.json")}, "No data file"),
+    ):
+        with pytest.raises(DataError, match=message):
+            finetune(recipe(data=data))
+    with pytest.raises(ModelError, match="no folder"):
+        finetune(recipe(model={"name": "./nowhere"}))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_dropped_rows_are_counted_and_kept_aside(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    file = tmp_path / "some.json"
+    rows: list[dict[str, str]] = alpaca_rows(12)
+    rows[4]["output"] = ""
+    file.write_text(json.dumps(rows))
+    result = finetune(recipe(data={"train": str(file), "bad_rows": "drop"}, evaluate={"prompts": 0}))
+    (rejected,) = [json.loads(line) for line in (result.folder / "rejected.jsonl").read_text().splitlines()]
+    assert (rejected["row"], rejected["field"]) == (5, "output")
+    assert json.loads((result.folder / "data.json").read_text())["rejected"] == 1
+
+
+def test_a_run_without_weights_says_its_state(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    result = finetune(recipe(evaluate={"prompts": 0}, train={"max_updates": 1}))
+    with pytest.raises(LorafitError, match="holds no trained weights at 000007"):
+        open_run(result.folder, checkpoint=7)
