@@ -23,6 +23,7 @@ from pathlib import Path
 import peft
 import torch
 import transformers
+
 from lorafit import Recipe, finetune
 from lorafit.data.batches import epoch_order
 from lorafit.data.prepare import Part, prepare
@@ -148,8 +149,9 @@ def main() -> int:
     print(f"{'lorafit, lora':32}{ours_measured[0]:10.4f}{ours_measured[-1]:10.4f}{lora.outcome.seconds:10.1f}")
     print(f"{'lorafit, qlora (nf4)':32}{q_measured[0]:10.4f}{q_measured[-1]:10.4f}{qlora.outcome.seconds:10.1f}")
     print(f"largest difference of a training loss, lora against plain: {worst:.2e}")
-    print(f"after: lora - plain {ours_measured[-1] - measured[-1]:+.4f}, qlora - plain {q_measured[-1] - measured[-1]:+.4f}")
-    holds = abs(ours_measured[-1] - measured[-1]) < 0.01 and abs(q_measured[-1] - measured[-1]) < 0.05
+    lora_off, qlora_off = ours_measured[-1] - measured[-1], q_measured[-1] - measured[-1]
+    print(f"after: lora - plain {lora_off:+.4f}, qlora - plain {qlora_off:+.4f}")
+    holds = abs(lora_off) < 0.01 and abs(qlora_off) < 0.05
     print("holds: lora within 0.01 and qlora within 0.05 of the plain loop" if holds else "DOES NOT HOLD")
     return 0 if holds else 1
 

@@ -31,6 +31,7 @@ def load(folder: Path, quantization: str) -> None:
     import bitsandbytes  # noqa: F401  its import is not what is measured
     import torch
     import transformers  # noqa: F401
+
     from lorafit.hardware import Hardware
     from lorafit.model.load import load_base
 

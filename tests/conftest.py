@@ -111,10 +111,16 @@ def alpaca_rows(count: int, start: int = 0) -> list[dict[str, str]]:
     for number in range(start, start + count):
         if number % 3:
             rows.append(
-                {"instruction": f"Where does {number} live?", "input": "", "output": f"{number} lives here. " * (1 + number % 4)}
+                {
+                    "instruction": f"Where does {number} live?",
+                    "input": "",
+                    "output": f"{number} lives here. " * (1 + number % 4),
+                }
             )
         else:
-            rows.append({"instruction": f"{number}住在哪里?", "input": "请用中文回答。", "output": f"{number}住在柳树街。"})
+            rows.append(
+                {"instruction": f"{number}住在哪里?", "input": "请用中文回答。", "output": f"{number}住在柳树街。"}
+            )
     return rows
 
 

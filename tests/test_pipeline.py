@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from lorafit import Recipe, finetune, load_recipe, open_run
 from lorafit.errors import DataError, LorafitError, ModelError, RunError, TrainingError
-from lorafit.pipeline import export_merged
 from lorafit.infer.chat import Chat
 from lorafit.observe.console import Console
+from lorafit.pipeline import export_merged
 from lorafit.train import loop
-
 from tests.conftest import alpaca_rows
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from lorafit.cli.main import build_parser
 from lorafit.recipe import load_recipe, parse_recipe
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -38,6 +38,7 @@ def faults_of(*overrides: str, **flags: Any) -> list[str]:
         ("evalute", "Did you mean evaluate?"),
         ("modle.name", "Did you mean model?"),
         ("rank", "Did you mean adapter.rank?"),
+        ("train.name", "Did you mean name or model.name?"),
         ("model.nmae", "Did you mean model.name?"),
         ("data.max_lenght", "Did you mean data.max_length?"),
         ("adapter.epochs", "Did you mean train.epochs?"),
@@ -172,11 +173,12 @@ def test_a_number_is_finite(value: float) -> None:
 texts = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
     st.sampled_from(
-        ["5e-3", "0x1f", "null", "yes", "~", "1:30", "2026-11-21", "a: b", "# a", " a ", "[a]", "'", "a\n"]
+        ["5e-3", "0x1f", "null", "yes", "~", "1:30", "2026-11-21", "a: b", "# a", " a ", "[a]", "'", "a\n", "小\x85镇"]
     ),
 )
 
 
+@settings(deadline=None)
 @given(
     model=texts,
     output=texts,
@@ -204,6 +206,11 @@ def test_what_is_written_is_what_is_read(
         }
     )
     assert load_recipe(recipe_file(tmp_path_factory.mktemp("recipes"), recipe.to_yaml())) == recipe
+
+
+def test_what_is_written_can_be_read_by_people() -> None:
+    text = Recipe(**{**LEAST, "name": "小镇"}).to_yaml()
+    assert text.startswith("name: 小镇\noutput: runs\nmodel:\n  name: some/model\n")
 
 
 def test_every_setting_has_a_description_and_a_default() -> None:

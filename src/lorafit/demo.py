@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lorafit import builtin
-from lorafit.pipeline import Result, finetune
 from lorafit.observe.console import Console
+from lorafit.pipeline import Result, finetune
 from lorafit.recipe import Recipe
 
 

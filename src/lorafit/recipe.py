@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -96,7 +97,10 @@ class Recipe(Settings):
 
     def to_yaml(self) -> str:
         """The recipe with every default written out, in the order of the fields."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+        content = self.model_dump(mode="json")
+        # PyYAML writes the line breaks of Unicode as they are, and reads them as spaces; escaped they stay.
+        readable = not set("\x85\u2028\u2029") & set(json.dumps(content, ensure_ascii=False))
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=readable, width=120)
 
 
 def load_recipe(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from lorafit.adapters.inject import inject
 from lorafit.adapters.settings import AdapterSettings
 from lorafit.errors import AdapterError

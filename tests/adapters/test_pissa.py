@@ -4,6 +4,7 @@ from pathlib import Path
 
 import peft
 import torch
+
 from lorafit.adapters.inject import inject
 from lorafit.adapters.pissa import lora_layers, principal_factors
 from lorafit.adapters.settings import AdapterSettings

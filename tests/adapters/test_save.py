@@ -10,6 +10,7 @@ import peft
 import pytest
 import torch
 import transformers
+
 from lorafit.adapters.inject import inject
 from lorafit.adapters.save import load_trained, load_weights, save_trained
 from lorafit.adapters.settings import AdapterSettings

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.conftest import alpaca_rows
+
 from lorafit.cli.main import main
 from lorafit.recipe import settings_table
-
-from tests.conftest import alpaca_rows
 
 
 @pytest.fixture
@@ -34,15 +34,36 @@ def test_from_a_file_to_a_merged_model(
     llama: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_rows(folder, 40)
-    train = ["train", "--model", str(llama), "--data", "rows.json", "--method", "qlora", "--name", "first", "--rank", "4"]
+    train = [
+        "train",
+        "--model",
+        str(llama),
+        "--data",
+        "rows.json",
+        "--method",
+        "qlora",
+        "--name",
+        "first",
+        "--rank",
+        "4",
+    ]
     assert main([*train[:1], *SMALL, *train[1:]]) == 0
     shown = capsys.readouterr().out
-    for text in ("4 bits (nf4, double quantisation)", "parameters are trained", "update 4/4", "held-out loss after update 4", "tuned",
-                 "run folder: runs/first", "next: lorafit chat runs/first"):  # fmt: skip
+    for text in (
+        "4 bits (nf4, double quantisation)",
+        "parameters are trained",
+        "update 4/4",
+        "held-out loss after update 4",
+        "tuned",
+        "run folder: runs/first",
+        "next: lorafit chat runs/first",
+    ):
         assert text in shown, text
     assert "\x1b[" not in shown, "plain text when piped"
     assert main(["train", "runs/first/recipe.yaml", "name=second", "train.max_updates=1"]) == 0
-    monkeypatch.setattr("sys.stdin", io.StringIO("/help\nWhere does 1 live?\n/base\nWhere does 1 live?\n/tuned\n/new\n/quit\n"))
+    monkeypatch.setattr(
+        "sys.stdin", io.StringIO("/help\nWhere does 1 live?\n/base\nWhere does 1 live?\n/tuned\n/new\n/quit\n")
+    )
     assert main(["chat", "runs/first", "--max-new-tokens", "4"]) == 0
     shown = capsys.readouterr().out
     assert "base:" in shown and "tuned:" in shown and "a new conversation" in shown
@@ -141,7 +162,13 @@ def test_all_faults_of_a_recipe_come_together(folder: Path, capsys: pytest.Captu
     (folder / "recipe.yaml").write_text("model: {quantisation: nf4}\nadapter: {rank: 0}\ntrain: {epoch: 3}\n")
     assert main(["train", "recipe.yaml"]) == 2
     shown = capsys.readouterr().err
-    for text in ("5 faults in recipe.yaml", "model.name: missing", "data.train: missing", "model.quantization", "train.epochs"):
+    for text in (
+        "5 faults in recipe.yaml",
+        "model.name: missing",
+        "data.train: missing",
+        "model.quantization",
+        "train.epochs",
+    ):
         assert text in shown, shown
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorafit.data.batches import count_updates, epoch_order, iterate_batches
@@ -22,6 +22,7 @@ def examples_of(count: int, batch_size: int, updates: int, seed: int = 0) -> lis
     return [sorted(example for row in batch.rows for example in row.examples) for _, batch in batches]
 
 
+@settings(deadline=None)
 @given(count=st.integers(1, 30), batch_size=st.integers(1, 12), epochs=st.integers(1, 3))
 def test_every_epoch_holds_every_sample_once(count: int, batch_size: int, epochs: int) -> None:
     updates = count_updates(count, batch_size, epochs)

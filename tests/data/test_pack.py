@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorafit.data.pack import make_batch, make_row, pack
@@ -28,6 +28,7 @@ def samples_of(lengths: list[int]) -> list[Sample]:
     ]
 
 
+@settings(deadline=None)
 @given(lengths_and_budget)
 def test_every_sample_is_in_exactly_one_row_and_no_row_is_over_the_budget(case: tuple[list[int], int]) -> None:
     lengths, budget = case
@@ -40,6 +41,7 @@ def test_every_sample_is_in_exactly_one_row_and_no_row_is_over_the_budget(case: 
     assert pack(lengths, budget) == rows
 
 
+@settings(deadline=None)
 @given(lengths_and_budget)
 def test_a_batch_holds_every_prediction_of_its_samples(case: tuple[list[int], int]) -> None:
     lengths, budget = case

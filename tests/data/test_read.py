@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorafit.data.read import read_records
@@ -38,6 +38,7 @@ def test_array_and_lines_hold_the_same_rows(tmp_path: Path, indent: int | None) 
 
 
 # Any text at all, above all the line breaks of Unicode (U+2028, U+0085), which stand unescaped in JSON.
+@settings(deadline=None)
 @given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=4))
 def test_a_text_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
     folder = tmp_path_factory.mktemp("texts")
@@ -105,3 +106,12 @@ def test_bytes_that_are_not_utf8_are_named(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     path.write_bytes('[{"a": "é"}]'.encode("latin-1"))
     assert "is not UTF-8 (byte 8 is 0xe9)" in message_of(path)
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000 + "]" * 100_000, "9" * 5000])
+@pytest.mark.parametrize("shape", ['[{{"a": {}}}]', '{{"a": {}}}'])
+def test_json_that_python_refuses_is_named_by_its_row(tmp_path: Path, value: str, shape: str) -> None:
+    path = tmp_path / "deep.json"
+    path.write_text(shape.format(value))
+    with pytest.raises(DataError, match="row 1: this JSON cannot be read"):
+        read_records(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorafit.data.split import split_held_out
@@ -20,6 +20,7 @@ def is_held_out(conversation: Conversation, share: float) -> bool:
     return bool(split_held_out([conversation], share)[1])
 
 
+@settings(deadline=None)
 @given(question=st.text("aé小🦊 Ｗw?", min_size=1), share=st.floats(0, 0.5))
 def test_case_width_and_spaces_do_not_matter(question: str, share: float) -> None:
     side = is_held_out(asked(question), share)
@@ -28,6 +29,7 @@ def test_case_width_and_spaces_do_not_matter(question: str, share: float) -> Non
         assert is_held_out(asked(same), share) == side
 
 
+@settings(deadline=None)
 @given(
     question=st.text(min_size=1),
     answers=st.lists(st.sampled_from(["yes", "no", "maybe"]), min_size=2),
@@ -47,6 +49,7 @@ def test_the_share_is_about_kept() -> None:
         assert abs(len(held_out) - 2000 * share) < 5 * (2000 * share * (1 - share)) ** 0.5
 
 
+@settings(deadline=None)
 @given(shares=st.tuples(st.floats(0, 0.5), st.floats(0, 0.5)).map(sorted))
 def test_a_larger_share_keeps_what_was_held_out(shares: list[float]) -> None:
     rows = [asked(f"question {number}") for number in range(200)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -177,7 +177,7 @@ contents = st.one_of(
 dialogues = st.lists(st.tuples(contents, contents), min_size=1, max_size=3).map(
     lambda turns: dialogue(*(text for turn in turns for text in turn))
 )
-examples = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+examples = settings(max_examples=25, deadline=None)
 
 
 @every_kind

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from lorafit.export.check import compare_greedy, greedy_continuations, next_token_logits
 from lorafit.hardware import Hardware
 from lorafit.model.load import load_base

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+
 from lorafit.adapters.inject import inject
 from lorafit.adapters.settings import AdapterSettings
 from lorafit.errors import SelfCheckFailed

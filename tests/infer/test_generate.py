@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from lorafit.data.template import Renderer, choose_template
 from lorafit.hardware import Hardware
 from lorafit.infer.chat import Chat

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from lorafit.hardware import Hardware
 from lorafit.model.load import checkpoint_weight, count_parameters, load_base
 from lorafit.model.quantize import dequantized_weight, is_quantized, requantize, stay_in_training_mode

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
+from transformers import AttentionInterface
+
 from lorafit.adapters.inject import Injection, inject
 from lorafit.adapters.settings import AdapterSettings
 from lorafit.data.pack import make_batch
@@ -23,8 +26,6 @@ from lorafit.ops.attention import PACKED
 from lorafit.records import Batch, Sample, Source
 from lorafit.train.optim import MasterOptimizer
 from lorafit.train.step import train_step
-from torch.nn.functional import cross_entropy
-from transformers import AttentionInterface
 
 CPU = Hardware(torch.device("cpu"), torch.float32, "a test")
 FAMILIES = ["llama", "qwen2", "qwen3", "mistral", "gemma2", "gpt2"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from lorafit.adapters.inject import inject
 from lorafit.adapters.settings import AdapterSettings
 from lorafit.data.pack import make_batch

@@ -7,7 +7,7 @@ import math
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorafit.train.schedule import learning_rate, warmup_updates
@@ -16,6 +16,7 @@ Schedule = Literal["cosine", "linear", "constant"]
 SCHEDULES: tuple[Schedule, ...] = ("cosine", "linear", "constant")
 
 
+@settings(deadline=None)
 @given(schedule=st.sampled_from(SCHEDULES), updates=st.integers(1, 60), warmup=st.floats(0, 60))
 def test_it_rises_to_the_peak_and_never_again(schedule: Schedule, updates: int, warmup: float) -> None:
     rise = warmup_updates(warmup, updates)

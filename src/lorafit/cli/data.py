@@ -26,8 +26,8 @@ def run(args: argparse.Namespace) -> int:
     from rich.text import Text
 
     from lorafit.data.inspect import stretches
-    from lorafit.pipeline import look_at_data
     from lorafit.observe.console import Console
+    from lorafit.pipeline import look_at_data
 
     console = Console()
     prepared, renderer = look_at_data(

@@ -56,8 +56,6 @@ def run(args: argparse.Namespace) -> int:
     flags = {setting: given[setting] for _, setting, _, _ in FLAGS if given[setting] is not None}
     if args.method:
         flags |= METHODS[args.method]
-    if "data.held_out" in flags:
-        flags["data.held_out"] = _file_or_share(flags["data.held_out"])
     if not recipe_file and not flags and not overrides:
         raise RecipeError(
             "Nothing to train. Name a recipe (lorafit train recipe.yaml), or a model and data "
@@ -73,10 +71,3 @@ def run(args: argparse.Namespace) -> int:
         return 130
     print(f"next: lorafit chat {result.folder}    lorafit export {result.folder} --to merged")
     return 0
-
-
-def _file_or_share(text: str) -> str | float:
-    try:
-        return float(text)
-    except ValueError:
-        return text

@@ -69,6 +69,8 @@ def _array(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
             value, place = decoder.raw_decode(text, place)
         except json.JSONDecodeError as error:
             raise _broken(path, row, error.lineno, error.colno, error.msg) from None
+        except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
+            raise DataError(f"{path}, row {row}: this JSON cannot be read: {error}.") from None
         rows.append((row, _object(value, path, row)))
         place = _skip_space(text, place)
         if text.startswith(",", place):
@@ -94,6 +96,8 @@ def _lines(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
             value = json.loads(line)
         except json.JSONDecodeError as error:
             raise _broken(path, number, number, error.colno, error.msg) from None
+        except (RecursionError, ValueError) as error:
+            raise DataError(f"{path}, row {number}: this JSON cannot be read: {error}.") from None
         rows.append((number, _object(value, path, number)))
     return rows
 

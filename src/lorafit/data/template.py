@@ -209,7 +209,7 @@ class Renderer:
         answers = sum(m.role == "assistant" for m in conversation.messages)
         # Private-use characters that the text does not hold itself, as text taken from a PDF may.
         opening, closing = itertools.islice((mark for mark in map(chr, range(0xE000, 0xF900)) if mark not in text), 2)
-        for mark in (_around, _within, _at_the_end):
+        for mark in (_within, _at_the_end):
             marked = self.text(
                 [
                     Message(m.role, mark(m.content, opening, closing)) if m.role == "assistant" else m
@@ -261,12 +261,8 @@ class Renderer:
         return sorted(ids - {None})
 
 
-def _around(content: str, opening: str, closing: str) -> str:
-    return opening + content + closing
-
-
 def _within(content: str, opening: str, closing: str) -> str:
-    """Marks inside the outer spaces: a template that trims would not trim with marks outside them."""
+    """Marks round the answer, inside its outer spaces: with marks outside them a template would not trim."""
     before, _, after = content.partition(content.strip())
     return before + opening + content.strip() + closing + after
 

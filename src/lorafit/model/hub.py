@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def find_model(name: str, revision: str | None = None, remote_code: bool = False
     """
     if name == builtin.NAME:
         return builtin.MODEL
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # noqa: PTH111  Path.expanduser raises for an unknown user
     if path.is_dir():
         return check_folder(path)
     if name.startswith(MODELSCOPE):
