@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import transformers
 
 from lorafit import Recipe, finetune, load_recipe, open_run
-from lorafit.errors import DataError, LorafitError, ModelError, RunError, TrainingError
+from lorafit.errors import DataError, DoesNotFit, LorafitError, ModelError, RunError, TrainingError
 from lorafit.infer.chat import Chat
 from lorafit.observe.console import Console
 from lorafit.pipeline import export_merged
@@ -95,6 +97,7 @@ def test_every_method_trains_chats_and_exports(recipe: Callable[..., Recipe], me
     result = finetune(recipe(model={"quantization": quantization}, adapter=adapter, evaluate={"prompts": 2}))
     assert result.outcome.best_held_out < result.outcome.first_held_out
     opened = open_run(result.folder)
+    target = result.folder / "export" / "merged"
     assert result.comparison is not None
     asked = result.comparison.prompts[0].prompt[-1].content
     chat = Chat(opened.model, opened.renderer, max_new_tokens=8)
@@ -103,9 +106,8 @@ def test_every_method_trains_chats_and_exports(recipe: Callable[..., Recipe], me
         chat.restart()
         chat.tuned = False
         assert chat.say(asked) == result.comparison.answers["base"][0].text
-    merged = export_merged(opened, None, "auto", Console(quiet=True))
+    merged = export_merged(opened, target, "auto", Console(quiet=True))
     assert merged.dtype == "float32" and merged.file.holds and merged.file.prompts == 32
-    assert merged.folder == result.folder / "export" / "merged"
 
 
 def test_early_stopping_checkpoints_and_the_best_is_kept(recipe: Callable[..., Recipe]) -> None:
@@ -162,6 +164,56 @@ def test_a_loss_that_is_not_finite_stops_the_run(recipe: Callable[..., Recipe]) 
     with pytest.raises(TrainingError, match="training stops here"):
         finetune(made)
     assert status(Path(made.output) / "run")["state"] == "failed"
+
+
+def test_a_forward_that_overflows_in_float16_stops_the_run(
+    bases: Callable[[str], Path], recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    model = transformers.AutoModelForCausalLM.from_pretrained(bases("llama"), dtype=torch.float32)
+    with torch.no_grad():
+        model.model.layers[0].mlp.down_proj.weight.mul_(1e6)
+    model.save_pretrained(tmp_path / "large")
+    transformers.AutoTokenizer.from_pretrained(bases("llama")).save_pretrained(tmp_path / "large")
+    made = {"name": str(tmp_path / "large"), "dtype": "float16"}
+    with pytest.raises(TrainingError, match="does not compute in this dtype"):
+        finetune(recipe(model=made, evaluate={"prompts": 0}))
+    with pytest.raises(TrainingError, match="training stops here"):
+        finetune(recipe(name="two", model=made, evaluate={"prompts": 0}, data={"held_out": 0.0}))
+
+
+def test_gpt2_with_long_rows_is_bounded_to_its_positions(
+    bases: Callable[[str], Path], recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    rows = [{"instruction": f"{n} " + "word " * 100 * (n % 5), "output": "answer " * 20} for n in range(20)]
+    (tmp_path / "long.json").write_text(json.dumps(rows))
+    result = finetune(
+        recipe(
+            model={"name": str(bases("gpt2"))},
+            data={"train": str(tmp_path / "long.json"), "held_out": 0.3},
+            evaluate={"shots": 3, "max_new_tokens": 64},
+        )
+    )
+    assert json.loads((result.folder / "data.json").read_text())["max_length"] == 256
+    assert status(result.folder)["state"] == "finished"
+
+
+def test_the_resolved_recipe_names_what_was_chosen(recipe: Callable[..., Recipe]) -> None:
+    made = recipe(model={"dtype": "auto"}, train={"max_updates": 1, "tokens_per_pass": "auto"}, evaluate={"prompts": 0})
+    resolved = load_recipe(finetune(made).folder / "recipe.yaml")
+    assert resolved.model.dtype in ("float32", "bfloat16")
+    assert resolved.train.tokens_per_pass == 2048
+
+
+def test_an_out_of_memory_error_says_what_would_help(
+    recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_much(*args: Any, **kwargs: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(loop, "train_step", too_much)
+    with pytest.raises(DoesNotFit, match=r"train\.tokens_per_pass") as error:
+        finetune(recipe(evaluate={"prompts": 0}))
+    assert error.value.exit_code == 3
 
 
 def test_a_full_disk_is_said_and_nothing_is_half_written(

@@ -129,8 +129,8 @@ def test_overrides_are_read_as_yaml(override: str, value: Any) -> None:
         ("model: {name: x", "is not YAML: while parsing a flow mapping"),
         ("", "should hold `key: value` pairs, found nothing"),
         ("- model", "should hold `key: value` pairs, found a list"),
-        ("model: x\ndata: {train: y}", "model: found 'x'; input should be a valid dictionary"),
-        ("1: 2\n" + "model: {name: x}\ndata: {train: y}", "1: found"),
+        ("model: x\ndata: {train: y}", "model: found 'x'; input should be a mapping of its keys"),
+        ("1: 2\n" + "model: {name: x}\ndata: {train: y}", "1: unknown key"),
     ],
 )
 def test_a_broken_recipe_is_named(tmp_path: Path, text: str, said: str) -> None:

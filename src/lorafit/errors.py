@@ -8,6 +8,7 @@
     ├── TrainingError       optimizer, schedule, a step that cannot go on
     ├── RunError            the run folder: exists already, missing, full disk
     ├── ExportError         merging and writing a model
+    ├── DoesNotFit          more memory is needed than there is (exit code 3)
     └── SelfCheckFailed     a check that lorafit makes of itself (exit code 4)
 
 A message says what was asked, what was found, and how to mend it. To add an error, subclass the stage it belongs to.
@@ -20,8 +21,12 @@ class LorafitError(Exception):
     exit_code = 2
 
 
-class RecipeError(LorafitError, ValueError):
-    """A recipe, an override or a flag is wrong; all faults are in one message."""
+class RecipeError(LorafitError):
+    """A recipe, an override or a flag is wrong; all faults are in one message, and singly in `faults`."""
+
+    def __init__(self, message: str, faults: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.faults = faults
 
 
 class DataError(LorafitError, ValueError):
@@ -50,6 +55,12 @@ class RunError(LorafitError, OSError):
 
 class ExportError(LorafitError, RuntimeError):
     """A model cannot be merged or written."""
+
+
+class DoesNotFit(LorafitError, MemoryError):
+    """The device has not enough memory for what was asked."""
+
+    exit_code = 3
 
 
 class SelfCheckFailed(LorafitError, RuntimeError):

@@ -61,12 +61,18 @@ def _device(name: str) -> torch.device:
         return (
             torch.device("cuda", torch.cuda.current_device()) if available[0] == "cuda" else torch.device(available[0])
         )
-    if name.split(":")[0] not in available:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    cards = torch.cuda.device_count()
+    if device is None or device.type not in available or (device.type == "cuda" and (device.index or 0) >= cards):
         raise ModelError(
-            f"model.device: {name!r} was asked for, but this machine offers {', '.join(available)}.\n"
+            f"model.device: {name!r} was asked for, but this machine offers {', '.join(available)}"
+            f"{f' (cuda:0 to cuda:{cards - 1})' if cards else ''}.\n"
             "Use `model.device=auto`, or install a torch build for that device."
         )
-    return torch.device(name)
+    return device
 
 
 def _cpu_has_native_bfloat16() -> bool:
@@ -82,8 +88,10 @@ def memory_in_use(device: torch.device) -> tuple[int, int]:
         fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
         return _kib(fields["VmRSS"]), _kib(fields["VmHWM"])
     except (OSError, KeyError):
-        import resource
-
+        try:
+            import resource
+        except ImportError:  # Windows
+            return 0, 0
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         peak *= 1 if platform.system() == "Darwin" else 1024  # macOS counts bytes, the others KiB
         return peak, peak

@@ -10,32 +10,50 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lorafit import builtin, hardware
 from lorafit.adapters.inject import Injection, inject
 from lorafit.adapters.save import load_trained, load_weights, save_trained
+from lorafit.adapters.targets import select
 from lorafit.data.inspect import report_lines
 from lorafit.data.pack import make_batch
 from lorafit.data.prepare import Prepared, prepare
 from lorafit.data.template import PLAIN_STOPS, PLAIN_TEMPLATES, ChatTemplate, Renderer, choose_template
-from lorafit.errors import LorafitError
+from lorafit.errors import DoesNotFit, LorafitError
 from lorafit.evaluate.held_out import mean_loss, perplexity
 from lorafit.evaluate.samples import Comparison, base_answers, comparison_tables, score, tuned_answers
-from lorafit.export.merge import Merged, merge
+from lorafit.export.merge import ANSWER_TOKENS, Merged, merge
 from lorafit.infer.generate import Answer
 from lorafit.model.forward import Forward, choose_forward
 from lorafit.model.hub import find_model, load_tokenizer, read_config
-from lorafit.model.load import Base, load_base
+from lorafit.model.load import Base, empty_model, load_base, longest_sequence
 from lorafit.observe.console import Console
 from lorafit.observe.metrics import MetricsFile
 from lorafit.recipe import Recipe, load_recipe, parse_recipe
 from lorafit.records import Conversation, Event, Fit, Message
-from lorafit.run import RunFolder, Status, disk_error, git_revision, is_disk_fault, read_json, write_json, write_text
+from lorafit.run import (
+    RunFolder,
+    Status,
+    check_free,
+    disk_error,
+    git_revision,
+    is_disk_fault,
+    read_json,
+    write_json,
+    write_text,
+)
 from lorafit.train.loop import Hooks, Outcome, planned_updates, train
+from lorafit.train.optim import check_optimizer
 
 # Tokens through the model at once where the recipe says auto. Larger rows amortise the cost of a pass; these are the
 # sizes above which nothing more was gained on the CPU, and what a 24 GB card holds with an 8-billion-parameter base.
 TOKENS_PER_PASS = {"cpu": 2048, "mps": 2048, "cuda": 4096}
 CHECK_PROMPTS = 32
+LESS_MEMORY = (
+    "The cheapest changes: a smaller train.tokens_per_pass (the result stays the same), train.recompute=layers, "
+    "model.quantization=nf4, a smaller data.max_length."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +75,12 @@ def finetune(recipe: Recipe, remote_code: bool = False, console: Console | None 
     Raises a LorafitError for anything that the user can mend; the run folder then says `failed` and why.
     """
     console = console or Console(recipe.observe.print_every, quiet=not recipe.observe.console)
-    recipe = _resolved(recipe)
     folder, chosen, tokenizer = _model_of(recipe, remote_code)
+    recipe = _resolved(recipe, folder, chosen)
+    empty = _checked(recipe, folder, chosen, remote_code)
     renderer = Renderer(tokenizer, choose_template(tokenizer, recipe.data.template))
     tokenizer.chat_template = renderer.template.jinja  # so that every folder saved with this tokenizer carries it
-    data = _prepare(recipe, renderer, read_config(folder).get("max_position_embeddings"), console)
+    data = _prepare(recipe, renderer, longest_sequence(empty), console)
     run = RunFolder.create(Path(recipe.output) / str(recipe.name))
     with Status(run) as status, _ending(status):
         _write_inputs(run, recipe, data, renderer)
@@ -72,6 +91,9 @@ def finetune(recipe: Recipe, remote_code: bool = False, console: Console | None 
         answers = _base_answers(recipe, console, base, renderer, prompts, data)
         with console.working("adding the adapter"):
             injection = inject(base, recipe.adapter, recipe.train.seed)
+        if recipe.adapter.method == "lora" and not Path(recipe.model.name).exists():
+            # A hub id means the same everywhere; the folder it was downloaded to does not.
+            injection.model.peft_config["default"].base_model_name_or_path = recipe.model.name
         _say_injection(console, injection)
         forward, reason = choose_forward(injection.model)
         if reason:
@@ -97,11 +119,25 @@ def _model_of(recipe: Recipe, remote_code: bool) -> tuple[Path, hardware.Hardwar
     return folder, chosen, load_tokenizer(folder, remote_code)
 
 
-def _resolved(recipe: Recipe) -> Recipe:
+def _checked(recipe: Recipe, folder: Path, chosen: hardware.Hardware, remote_code: bool) -> Any:
+    """What can be refused before anything is read or written: the run's name, the optimizer, the targets.
+
+    Returns the model without weights.
+    """
+    check_free(Path(recipe.output) / str(recipe.name))
+    check_optimizer(recipe.train.optimizer, chosen.device.type)
+    empty = empty_model(folder, remote_code)
+    if recipe.adapter.method == "lora":
+        select(empty, recipe.adapter.targets)
+    return empty
+
+
+def _resolved(recipe: Recipe, folder: Path, chosen: hardware.Hardware) -> Recipe:
     """The recipe with every `auto` that is decided here written out, and local paths made absolute."""
 
     def absolute(name: str) -> str:
-        return str(Path(name).resolve()) if name != builtin.NAME and Path(name).exists() else name
+        path = Path(name).expanduser()
+        return str(path.resolve()) if name != builtin.NAME and path.exists() else name
 
     named_template = recipe.data.template in ("auto", *PLAIN_TEMPLATES)
     held_out = recipe.data.held_out
@@ -120,9 +156,18 @@ def _resolved(recipe: Recipe) -> Recipe:
     return recipe.model_copy(
         update={
             "name": recipe.name or _run_name(recipe),
-            "model": recipe.model.model_copy(update={"name": absolute(recipe.model.name)}),
+            "model": recipe.model.model_copy(
+                update={
+                    "name": absolute(recipe.model.name),
+                    "dtype": chosen.dtype_name,
+                    # Of a hub model, the very commit: a branch moves.
+                    "revision": folder.name if folder.parent.name == "snapshots" else recipe.model.revision,
+                }
+            ),
             "data": data,
-            "train": recipe.train.model_copy(update={"learning_rate": rate}),
+            "train": recipe.train.model_copy(
+                update={"learning_rate": rate, "tokens_per_pass": _fit(recipe, chosen).tokens_per_pass}
+            ),
         }
     )
 
@@ -270,8 +315,9 @@ def _train(
 
 def _summary(outcome: Outcome) -> str:
     text = f"{outcome.update} of {outcome.updates} updates in {outcome.seconds:.0f} s"
-    if outcome.best_held_out is not None:
-        text += f", held-out loss {outcome.best_held_out:.4f}"
+    kept = outcome.best_held_out if outcome.best_update else outcome.last_held_out
+    if kept is not None:
+        text += f", held-out loss {kept:.4f}"
     return text
 
 
@@ -287,7 +333,9 @@ def _ending(status: Status) -> Iterator[None]:
         status.end("failed", str(error))
         raise
     except BaseException as error:
-        mended = disk_error(error, status.folder.path / "any") if is_disk_fault(error) else None
+        mended: LorafitError | None = disk_error(error, status.folder.path / "any") if is_disk_fault(error) else None
+        if isinstance(error, torch.OutOfMemoryError):
+            mended = DoesNotFit(f"{str(error).splitlines()[0]}\n{LESS_MEMORY}")
         status.end("failed", str(mended or f"{type(error).__name__}: {error}"))
         if mended:
             raise mended from error
@@ -338,7 +386,7 @@ def open_run(path: str | Path, checkpoint: int | None = None, remote_code: bool 
     return Opened(run, recipe, base, model, Renderer(tokenizer, template))
 
 
-def export_merged(opened: Opened, target: Path | None, dtype: str, console: Console) -> Merged:
+def export_merged(opened: Opened, target: Path, dtype: str, console: Console) -> Merged:
     """Merge a run and check the result on the prompts that the run put aside for it.
 
     dtype `auto` keeps float32 where the base is stored so, and bfloat16 otherwise.
@@ -347,14 +395,17 @@ def export_merged(opened: Opened, target: Path | None, dtype: str, console: Cons
     if dtype == "auto":
         dtype = stored if stored in hardware.DTYPES else "bfloat16"
     lines = (opened.run.self_check / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
-    prompts = [[Message(**turn) for turn in json.loads(line)] for line in lines]
+    prompts = [opened.renderer.prompt_ids([Message(**turn) for turn in json.loads(line)]) for line in lines]
+    longest = longest_sequence(opened.model)
+    if longest is not None:
+        prompts = [prompt for prompt in prompts if len(prompt) + ANSWER_TOKENS <= longest]
     return merge(
         opened.base,
         opened.model,
         opened.renderer.tokenizer,
-        [opened.renderer.prompt_ids(prompt) for prompt in prompts],
-        opened.renderer.stop_ids(),
-        target or opened.run.path / "export" / "merged",
+        prompts,
+        opened.renderer.stop_ids,
+        target,
         hardware.DTYPES[dtype],
         console.say,
     )
@@ -368,5 +419,5 @@ def look_at_data(
     recipe = parse_recipe({"model": {"name": model}, "data": settings})
     folder, _, tokenizer = _model_of(recipe, remote_code)
     renderer = Renderer(tokenizer, choose_template(tokenizer, template))
-    longest = read_config(folder).get("max_position_embeddings")
+    longest = longest_sequence(empty_model(folder, remote_code))
     return _prepare(recipe, renderer, longest, console), renderer

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from lorafit.adapters.settings import AdapterSettings
 from lorafit.data.settings import DataSettings
@@ -71,7 +72,7 @@ FOREIGN_NAMES = {
 class Recipe(Settings):
     """One run. Write it as YAML, or build it in Python: `Recipe(model={"name": ...}, data={"train": ...})`."""
 
-    name: str | None = Field(None, pattern=r"^[^/\\\x00-\x1f]+$")
+    name: str | None = Field(None, coerce_numbers_to_str=True)
     """The run's name, its folder under `output`; made from model, method and time when absent."""
 
     output: str = "runs"
@@ -94,6 +95,32 @@ class Recipe(Settings):
 
     observe: ObserveSettings = ObserveSettings()
     """What is shown meanwhile."""
+
+    def __init__(self, **content: Any) -> None:
+        """Raises RecipeError with every fault together, each with its path, the value found and the nearest name."""
+        try:
+            super().__init__(**content)
+        except ValidationError as error:
+            faults = tuple(_messages(error))
+            raise RecipeError(_report(faults, "the recipe"), faults) from None
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_folder_name(cls, name: str | None) -> str | None:
+        if name is not None and (
+            not name.strip(". ") or len(name.encode()) > 200 or re.search(r"[/\\\x00-\x1f]", name)
+        ):
+            raise ValueError("a run's name becomes a folder: no slashes, not only dots, at most 200 bytes")
+        return name
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Recipe:
+        if self.adapter.method == "none" and self.model.quantization != "none":
+            raise ValueError(
+                f"full fine-tuning (adapter.method=none) cannot train a base in {self.model.quantization}, whose "
+                "weights are frozen in that form; use model.quantization=none, or adapter.method=lora"
+            )
+        return self
 
     def to_yaml(self) -> str:
         """The recipe with every default written out, in the order of the fields."""
@@ -131,14 +158,17 @@ def load_recipe(
 
 def parse_recipe(content: dict[str, Any], faults: list[str] | None = None, where: str = "the recipe") -> Recipe:
     """A Recipe from a nested mapping. Raises RecipeError with every fault, `faults` first."""
+    # A part whose lines are all commented out is empty, not wrong.
+    parts = {name.partition(".")[0] for name, _, _ in settings_table() if "." in name}
+    content = {str(key): {} if value is None and key in parts else value for key, value in content.items()}
     found = list(faults or [])
     try:
         recipe = Recipe.model_validate(content)
-    except ValidationError as error:
-        found += _messages(error)
-        raise RecipeError(_report(found, where)) from None
+    except RecipeError as error:
+        found += error.faults
+        raise RecipeError(_report(found, where), tuple(found)) from None
     if found:
-        raise RecipeError(_report(found, where))
+        raise RecipeError(_report(found, where), tuple(found))
     return recipe
 
 
@@ -161,7 +191,7 @@ def _shown(value: Any) -> str:
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _report(faults: list[str], where: str) -> str:
+def _report(faults: Sequence[str], where: str) -> str:
     head = "One fault" if len(faults) == 1 else f"{len(faults)} faults"
     return f"{head} in {where}:\n" + "\n".join(f"  {fault}" for fault in faults)
 
@@ -210,9 +240,14 @@ def _messages(error: ValidationError) -> list[str]:
             for name, (default, description) in table.items():
                 if default == "required" and (name == path or name.startswith(f"{path}.")):
                     messages[name] = f"{name}: missing. {description}"
+        elif fault["type"] == "model_type":
+            messages[path] = f"{path}: found {fault['input']!r}; input should be a mapping of its keys"
         else:
-            text = fault["msg"][0].lower() + fault["msg"][1:]
-            if path in messages:
+            text = fault["msg"].removeprefix("Value error, ")
+            text = text[0].lower() + text[1:]
+            if not path:  # of several settings together
+                messages[text] = text
+            elif path in messages:
                 messages[path] += f", or {text}"
             else:
                 messages[path] = f"{path}: found {fault['input']!r}; {text}"

@@ -100,6 +100,19 @@ def disk_error(error: BaseException, path: Path) -> RunError:
     )
 
 
+def check_free(path: Path) -> None:
+    """Raises RunError when a run of that name exists: nothing is ever overwritten."""
+    if path.exists():
+        raise _taken(path)
+
+
+def _taken(path: Path) -> RunError:
+    return RunError(
+        f"The run folder {path} exists already, and a run never overwrites another.\n"
+        f"Choose another name with `name=NEW` (or --name NEW), or remove {path} yourself."
+    )
+
+
 class RunFolder:
     """`runs/<name>/`: where one run keeps everything. Reading needs only the path; nothing lives elsewhere."""
 
@@ -124,10 +137,7 @@ class RunFolder:
         try:
             path.mkdir(parents=True)
         except FileExistsError:
-            raise RunError(
-                f"The run folder {path} exists already, and a run never overwrites another.\n"
-                f"Choose another name with `name=NEW` (or --name NEW), or remove {path} yourself."
-            ) from None
+            raise _taken(path) from None
         except OSError as error:
             raise disk_error(error, path) from error
         return cls(path)

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 from lorafit.adapters.inject import inject
 from lorafit.adapters.settings import AdapterSettings
 from lorafit.errors import AdapterError
 from lorafit.hardware import Hardware
-from lorafit.model.load import load_base
+from lorafit.model.load import Base, load_base
 
 CPU = Hardware(torch.device("cpu"), torch.float32, "a test")
 
@@ -64,11 +65,9 @@ def test_no_match_lists_the_layers(llama: Path) -> None:
         inject(load_base(llama, CPU), AdapterSettings(targets=["qkv"]), seed=0)
 
 
-def test_full_fine_tuning_trains_everything_but_not_a_quantised_base(llama: Path) -> None:
+def test_full_fine_tuning_trains_everything(llama: Path) -> None:
     injection = inject(load_base(llama, CPU), AdapterSettings(method="none"), seed=0)
     assert injection.trainable == injection.total
-    with pytest.raises(AdapterError, match="cannot train a base in nf4"):
-        inject(load_base(llama, CPU, "nf4"), AdapterSettings(method="none"), seed=0)
 
 
 def test_norms_and_biases_are_trained_on_request(bases: Callable[[str], Path]) -> None:
@@ -83,3 +82,24 @@ def test_norms_and_biases_are_trained_on_request(bases: Callable[[str], Path]) -
 def test_dora_on_nf4_with_ragged_rows_is_refused(llama: Path) -> None:
     with pytest.raises(AdapterError, match="no multiple of 64"):
         inject(load_base(llama, CPU, "nf4"), AdapterSettings(variant="dora"), seed=0)
+
+
+def test_a_trained_bias_of_a_quantised_layer_has_a_gradient(bases: Callable[[str], Path]) -> None:
+    """Rows of 32 go through our own product, which must not lose the bias."""
+    injection = inject(load_base(bases("qwen2"), CPU, "nf4"), AdapterSettings(rank=2, train_bias=True), seed=0)
+    injection.model(input_ids=torch.tensor([[5, 9, 200, 7]])).logits.logsumexp(-1).sum().backward()
+    biases = [p for n, p in injection.model.named_parameters() if n.endswith("bias") and p.requires_grad]
+    assert len(biases) == 6
+    # A key's bias shifts all scores of a query alike: its gradient is zero but for rounding.
+    assert all(p.grad is not None for p in biases)
+    assert sum(float(p.grad.abs().max()) > 1e-4 for p in biases if p.grad is not None) >= 4
+
+
+def test_experts_without_an_adapter_are_said() -> None:
+    config = transformers.Qwen3MoeConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=32, moe_intermediate_size=16, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=1, num_experts=4, num_experts_per_tok=2, head_dim=16,
+    )  # fmt: skip
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    warnings = inject(Base(model, Path(), CPU, "none"), AdapterSettings(rank=2), seed=0).warnings
+    assert any("experts" in w and "get no adapter" in w for w in warnings)

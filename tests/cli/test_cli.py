@@ -78,6 +78,15 @@ def test_a_recipe_file_with_overrides(llama: Path, folder: Path, capsys: pytest.
     (folder / "recipe.yaml").write_text(f"model: {{name: {llama}}}\ndata: {{train: rows.json}}\nname: mine\n")
     assert main(["train", "recipe.yaml", *SMALL, "train.max_updates=1"]) == 0
     assert "run folder: runs/mine" in capsys.readouterr().out
+    assert main(["train", "runs/mine/recipe.yaml", "--rank", "2", "train.max_updates=1"]) == 0, "a flag, then a pair"
+    assert len(list((folder / "runs").iterdir())) == 2, "the recipe of a run makes a run of another name"
+
+
+def test_unknown_words_are_refused() -> None:
+    for line in ("train --model a --rnak 3", "chat runs/a b=c", "chat a --max-new-tokens 0"):
+        with pytest.raises(SystemExit) as end:
+            main(line.split())
+        assert end.value.code == 2
 
 
 def test_data_shows_what_is_trained_on(llama: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,6 +133,22 @@ WRONG = {
         ["'qkv' matches none of the linear layers", "model.layers.*.self_attn.q_proj"],
     ),
     "unknown optimizer": ("", ["--data", "rows.json", "train.optimizer=adamv"], ["train.optimizer: found 'adamv'"]),
+    "a broken device": ("", ["--data", "rows.json", "model.device=cpu:x"], ["'cpu:x' was asked for"]),
+    "full on 4 bits": (
+        "",
+        ["--data", "rows.json", "--method", "full", "model.quantization=nf4"],
+        ["one fault", "full fine-tuning"],
+    ),
+    "a name that is no folder": (
+        "",
+        ["--data", "rows.json", "--name", ".."],
+        ["name: found '..'; a run's name becomes a folder"],
+    ),
+    "rows inside an object": (
+        json.dumps({"data": [{"instruction": "a", "output": "b"}]}, indent=1),
+        ["--data", "bad.json"],
+        ["one object whose 'data' is a list of 1 rows"],
+    ),
     "unknown device": ("", ["--data", "rows.json", "model.device=tpu"], ["'tpu' was asked for", "cpu"]),
     "8-bit Adam on the CPU": (
         "",
@@ -145,7 +170,8 @@ def test_wrong_input_gives_one_message_and_exit_code_2(
     assert main(["train", *overrides, *flags, "--model", str(llama)]) == 2
     shown = capsys.readouterr()
     for message in messages:
-        assert message in shown.err, shown.err
+        assert message.lower() in shown.err.lower(), shown.err
+    assert not (folder / "runs").exists(), "nothing was made"
     assert "Traceback" not in shown.err + shown.out
 
 

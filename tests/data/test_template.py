@@ -288,7 +288,7 @@ def test_a_question_that_training_never_shows_is_noticed() -> None:
 def test_the_end_of_a_turn_stops_generation(name: str) -> None:
     renderer = renderer_of(name)
     expected = {renderer.tokenizer.convert_tokens_to_ids(token) for token in (KINDS[name].end, "</s>")}
-    assert set(renderer.stop_ids()) == expected
+    assert set(renderer.stop_ids) == expected
     assert renderer.ends_with_stop(dialogue("Who?", "Mira."))
 
 
@@ -296,7 +296,7 @@ def test_a_template_without_an_end_of_turn_is_noticed() -> None:
     jinja = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
     renderer = Renderer(byte_level(), ChatTemplate("endless", jinja))
     assert not renderer.ends_with_stop(dialogue("Who?", "Mira."))
-    assert renderer.stop_ids() == [renderer.tokenizer.eos_token_id]
+    assert renderer.stop_ids == [renderer.tokenizer.eos_token_id]
 
 
 def test_a_template_that_rewrites_answers_is_refused() -> None:

@@ -12,7 +12,7 @@ import transformers
 
 from lorafit.adapters.inject import inject
 from lorafit.adapters.settings import AdapterSettings
-from lorafit.errors import SelfCheckFailed
+from lorafit.errors import ExportError, SelfCheckFailed
 from lorafit.export import merge as merging
 from lorafit.export.check import compare_greedy, next_token_logits
 from lorafit.export.merge import merge
@@ -99,3 +99,26 @@ def test_a_wrong_fold_is_refused_and_leaves_nothing(
     with pytest.raises(SelfCheckFailed, match="The fold is wrong"):
         merge(base, tuned, tokenizer, PROMPTS, [0], tmp_path / "merged", torch.float32)
     assert not (tmp_path / "merged").exists()
+
+
+def test_another_weight_than_the_trained_one_is_refused(
+    llama: Path, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folding into the original instead of the dequantised weight, or into nothing, would be seen."""
+    for dtype in ("float32", "bfloat16"):
+        base = load_base(llama, Hardware(torch.device("cpu"), DTYPES[dtype], "a test"), "nf4")
+        tuned = trained(base)
+        for wrong in (lambda trained, name: None, lambda trained, name: None if "proj" not in name else torch.zeros(1)):
+            monkeypatch.setattr(merging, "_weight_of", wrong)
+            with pytest.raises(SelfCheckFailed, match="q_proj would not compute what was trained"):
+                merge(base, tuned, tokenizer, PROMPTS[:2], [0], tmp_path / "merged", torch.float32)
+    assert not (tmp_path / "merged").exists()
+
+
+def test_a_folder_with_something_in_it_is_never_replaced(llama: Path, tokenizer: Any, tmp_path: Path) -> None:
+    base = load_base(llama, Hardware(torch.device("cpu"), torch.float32, "a test"))
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("mine")
+    with pytest.raises(ExportError, match="exists already and is not empty"):
+        merge(base, trained(base), tokenizer, PROMPTS[:2], [0], tmp_path / "precious", torch.float32)
+    assert (tmp_path / "precious" / "thesis.txt").read_text() == "mine"

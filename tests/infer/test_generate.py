@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from lorafit.data.template import Renderer, choose_template
+from lorafit.errors import DataError
 from lorafit.hardware import Hardware
 from lorafit.infer.chat import Chat
 from lorafit.infer.generate import answer_prompts, finish
@@ -51,3 +53,26 @@ def test_chat_streams_what_it_returns_and_remembers_turns(llama: Path, renderer:
     chat.restart()
     assert chat.messages == []
     assert chat.say("Where does Mira live?") == answer
+
+
+def test_answers_stay_within_the_models_length(bases: Callable[[str], Path], renderer: Renderer) -> None:
+    """GPT-2 has no positions beyond its limit, here 256."""
+    model = load_base(bases("gpt2"), CPU).model
+    room, none = answer_prompts(model, renderer, [[5] * 250, [5] * 256], 32)
+    assert not room.ended
+    assert (none.text, none.ended) == ("", False)
+    chat = Chat(model.eval(), renderer, max_new_tokens=64)
+    for _ in range(6):
+        chat.say("Where does Mira live? " * 3)
+    assert chat.forgotten > 0
+    with pytest.raises(DataError, match="this model takes 256"):
+        chat.say("word " * 400)
+
+
+def test_greedy_means_the_likeliest_token_whatever_the_models_file_says(llama: Path, renderer: Renderer) -> None:
+    model = load_base(llama, CPU).model
+    prompts = [[(7 * n + 13 * i) % 500 for i in range(n)] for n in (9, 4)]
+    before = answer_prompts(model, renderer, prompts, 10)
+    model.generation_config.repetition_penalty = 3.0
+    model.generation_config.num_beams = 4
+    assert answer_prompts(model, renderer, prompts, 10) == before

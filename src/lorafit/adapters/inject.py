@@ -50,16 +50,12 @@ def inject(base: Base, settings: AdapterSettings, seed: int) -> Injection:
 
     rsLoRA: arXiv 2312.03732; DoRA: 2402.09353; PiSSA: 2404.02948; LoRA: 2106.09685.
 
-    Raises AdapterError when no layer matches, or when full fine-tuning is asked of a quantised base.
+    Raises AdapterError when no layer matches, or when a variant cannot be used on this base.
     """
     place = DropoutPlace(seed)
     total = count_parameters(base.model)
     if settings.method == "none":
-        if base.quantization != "none":
-            raise AdapterError(
-                f"Full fine-tuning (adapter.method=none) cannot train a base in {base.quantization}: its weights are "
-                "frozen in that form. Use model.quantization=none, or adapter.method=lora."
-            )
+        assert base.quantization == "none", "the recipe refuses this"
         base.model.requires_grad_(True)
         return Injection(base.model, place, (), (), total, total, ())
 
@@ -70,6 +66,8 @@ def inject(base: Base, settings: AdapterSettings, seed: int) -> Injection:
     if settings.variant == "dora" and base.quantization == "nf4":
         _refuse_ragged_dora([(name, layers[name]) for name in chosen])
     warnings = [f"adapter.targets: {name!r} matches no linear layer." for name in unmatched]
+    if stacked := kinds(name for name, p in base.model.named_parameters() if p.dim() == 3):
+        warnings.append(f"These stacked weights (experts) get no adapter and stay as they are: {', '.join(stacked)}.")
     warnings += _too_large(settings.rank, [layers[name] for name in chosen])
     norms = _norm_names(base.model) if settings.train_norms else None
     if settings.train_bias:

@@ -39,7 +39,7 @@ def lora_layers(model: Any) -> Iterator[tuple[str, Any]]:
 def start_from_principal_factors(model: Any, base: Base) -> None:
     """Set every adapter to its principal factors and every base weight to its residual; the factors are kept.
 
-    They are kept as buffers that are not saved by themselves (`pissa_start`), for the conversion when saving.
+    They are kept beside each layer (`pissa_start`), for the conversion when saving.
     """
     for name, layer in lora_layers(model):
         with torch.no_grad():

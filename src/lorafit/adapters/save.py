@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lorafit.adapters.pissa import ADAPTER, as_ordinary_lora, restore_residual
 from lorafit.adapters.settings import AdapterSettings
 from lorafit.errors import AdapterError
@@ -75,11 +73,10 @@ def load_weights(model: Any, settings: AdapterSettings, folder: Path) -> None:
     from safetensors.torch import load_file
 
     if settings.method == "none":
-        parameters = dict(model.named_parameters())
-        with torch.no_grad():
-            for file in folder.glob("*.safetensors"):
-                for name, weight in load_file(file).items():
-                    parameters[name].copy_(weight)
+        # By way of transformers, which knows how it splits fused weights (of experts) when saving.
+        with quiet_transformers():
+            saved = type(model).from_pretrained(folder, dtype=model.dtype, local_files_only=True)
+        model.load_state_dict(saved.state_dict())
         return
     state = load_file(folder / "adapter_model.safetensors")
     if settings.variant == "pissa":

@@ -6,6 +6,17 @@ import argparse
 import sys
 from typing import Any
 
+from lorafit.errors import DataError
+
+
+def positive(text: str) -> int:
+    """An argparse type: a whole number from 1 on."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"should be 1 or more, found {text}")
+    return number
+
+
 HELP = "/base and /tuned switch the adapter off and on, /new forgets the conversation, /quit ends"
 
 
@@ -14,7 +25,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("run_folder", help="a run folder, such as runs/NAME")
     parser.add_argument("--checkpoint", type=int, metavar="UPDATE", help="use the copy made after this update")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 always takes the likeliest token (0)")
-    parser.add_argument("--max-new-tokens", type=int, default=512, help="the longest answer in tokens (512)")
+    parser.add_argument("--max-new-tokens", type=positive, default=512, help="the longest answer in tokens (512)")
     parser.add_argument("--trust-remote-code", action="store_true", help="run the model folder's own code (off)")
     parser.set_defaults(run=run)
 
@@ -49,10 +60,15 @@ def run(args: argparse.Namespace) -> int:
         elif text.startswith("/"):
             console.say(HELP, style="dim")
         elif text:
+            before = chat.forgotten
             name = "tuned" if chat.tuned else "base"
             console.terminal.print(f"{name}:", style="bold green" if chat.tuned else "bold yellow", end=" ")
             try:
                 chat.say(text, lambda piece: print(piece, end="", flush=True))
+            except DataError as error:
+                console.warn(str(error))
             except KeyboardInterrupt:  # stops this answer; the conversation goes on without it
                 pass
             print()
+            if chat.forgotten > before:
+                console.say("(the oldest turns no longer fit the model's length and are forgotten)", style="dim")

@@ -43,5 +43,5 @@ def run(args: argparse.Namespace) -> int:
                 text.append(piece, style="green" if trained else "dim")
             else:
                 text.append(f"⟦{piece}⟧" if trained else piece)
-        console.show(text)
+        console.terminal.print(text, soft_wrap=True)  # no line break that the model does not see
     return 0

@@ -35,7 +35,12 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     with console.working(f"loading {args.run_folder}"):
         opened = open_run(args.run_folder, args.checkpoint, args.trust_remote_code)
-    merged = export_merged(opened, args.output, args.dtype, console)
+    name = "merged" if args.checkpoint is None else f"merged-{args.checkpoint:06d}"
+    target = args.output or opened.run.path / "export" / name
+    merged = export_merged(opened, target, args.dtype, console)
+    console.say(
+        f"self-check of the run itself, {opened.base.hardware.dtype_name}: {merged.run.sentence()}", style="green"
+    )
     console.say(f"self-check of the fold, float32: {merged.fold.sentence()}", style="green")
     console.say(f"self-check of the saved file, {merged.dtype}: {merged.file.sentence()}", style="green")
     if merged.file.broken:

@@ -30,7 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     # Libraries below warn one another of their next versions; a user can do nothing about it.
     warnings.filterwarnings("ignore", category=FutureWarning)
-    args = build_parser().parse_args(arguments)
+    parser = build_parser()
+    args, rest = parser.parse_known_args(arguments)
+    if rest and not (args.verb == "train" and all("=" in word and not word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:  # key=value pairs that stand after a flag
+        args.overrides += rest
     terminal = Console(stderr=True, highlight=False)
     try:
         code: int = args.run(args)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from lorafit.errors import RecipeError
@@ -61,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
             "Nothing to train. Name a recipe (lorafit train recipe.yaml), or a model and data "
             "(lorafit train --model FOLDER_OR_ID --data FILE)."
         )
+    if recipe_file and (Path(recipe_file).parent / "status.json").is_file():
+        flags.setdefault("name", None)  # the recipe of a run, run again: its name is taken
     recipe = load_recipe(recipe_file, overrides, flags)
 
     from lorafit.pipeline import finetune

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,16 +17,16 @@ def pack(lengths: Sequence[int], budget: int) -> list[list[int]]:
     A sample longer than the budget has a row to itself. The result depends on lengths and budget only.
     """
     rows: list[list[int]] = []
-    room: list[int] = []
+    room: list[tuple[int, int]] = []  # (free tokens, row), in order
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        fitting = [row for row, free in enumerate(room) if free >= lengths[index]]
-        if fitting:
-            row = min(fitting, key=lambda r: room[r])
+        place = bisect.bisect_left(room, (lengths[index], -1))
+        if place < len(room):
+            free, row = room.pop(place)
             rows[row].append(index)
-            room[row] -= lengths[index]
         else:
+            free, row = budget, len(rows)
             rows.append([index])
-            room.append(budget - lengths[index])
+        bisect.insort(room, (free - lengths[index], row))
     return rows
 
 

@@ -18,11 +18,12 @@ def read_records(path: str | Path) -> list[Record]:
 
     Raises DataError when the file is missing, empty, not UTF-8, or when its JSON is broken (naming the row).
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     text = _read_text(path)
     if not text.strip():
         raise DataError(f"The data file {path} is empty. It should hold rows as JSON (an array of objects) or JSONL.")
     parse = _array if text.lstrip().startswith("[") else _lines
+    _refuse_wrapped(text, path)
     return [Record(fields, Source(str(path), row)) for row, fields in parse(text, path)]
 
 
@@ -41,6 +42,22 @@ def _read_text(path: Path) -> str:
         ) from None
     except OSError as error:
         raise DataError(f"The data file {path} cannot be read: {error}") from error
+
+
+def _refuse_wrapped(text: str, path: Path) -> None:
+    """Raises DataError for one object that holds the rows in a list, which is neither form."""
+    if not text.lstrip().startswith("{"):
+        return
+    try:
+        whole = json.loads(text)
+    except (RecursionError, ValueError):
+        return  # several lines of JSONL, or broken: named by its row later
+    lists = [name for name, value in whole.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
+    if lists and not {"messages", "instruction", "output"} & whole.keys():
+        raise DataError(
+            f"{path} holds one object whose {lists[0]!r} is a list of {len(whole[lists[0]])} rows.\n"
+            "Save that list by itself, as a JSON array or as JSONL."
+        )
 
 
 def _near_files(path: Path) -> str:

@@ -6,6 +6,7 @@ prompt, up to and including the end-of-turn token.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -101,7 +102,10 @@ def _plain(tokenizer: Any, name: str) -> ChatTemplate:
                 "have.\nUse human-assistant or alpaca."
             )
     elif tokenizer.eos_token is None:
-        raise DataError(f"data.template: {name} ends answers with the end-of-text token, which this tokenizer lacks.")
+        raise DataError(
+            f"data.template: {name} ends answers with the end-of-text token, which this tokenizer lacks.\n"
+            "Give tokenizer_config.json an eos_token, or name a Jinja file with data.template."
+        )
     if tokenizer.bos_token_id is not None and tokenizer("a").input_ids[:1] == [tokenizer.bos_token_id]:
         jinja = "{{ bos_token }}" + jinja
     return ChatTemplate(name, jinja, (PLAIN_STOPS[name],) if name in PLAIN_STOPS else ())
@@ -253,6 +257,7 @@ class Renderer:
         asked = self.prompt_ids(conversation.messages[:first])
         return sample.token_ids[: len(asked)].tolist() == asked and not sample.trained[: len(asked)].any()
 
+    @functools.cached_property
     def stop_ids(self) -> list[int]:
         """The ids that end an answer: the end-of-text token and the template's end-of-turn token."""
         probe = Conversation((Message("user", "a"), Message("assistant", "b")), Source("a probe", 1))

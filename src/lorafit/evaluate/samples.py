@@ -14,6 +14,7 @@ from rich.text import Text
 from lorafit.data.template import Renderer
 from lorafit.evaluate.text_metrics import exact_match, interval, token_f1
 from lorafit.infer.generate import Answer, answer_prompts
+from lorafit.model.load import longest_sequence
 from lorafit.records import Conversation, Message
 from lorafit.run import write_json, write_text
 
@@ -66,7 +67,9 @@ def base_answers(
     asked = [renderer.prompt_ids(c.prompt) for c in prompts]
     answers = {"base": tuple(answer_prompts(model, renderer, asked, max_new_tokens, advance))}
     if shots:
-        asked = [few_shot_prompt(renderer, shots, c.prompt) for c in prompts]
+        longest = longest_sequence(model)
+        room = None if longest is None else longest - max_new_tokens
+        asked = [few_shot_prompt(renderer, shots, c.prompt, room) for c in prompts]
         answers[f"base + {len(shots)} shots"] = tuple(answer_prompts(model, renderer, asked, max_new_tokens, advance))
     return answers
 
@@ -93,8 +96,10 @@ def score(prompts: Sequence[Conversation], answers: Mapping[str, tuple[Answer, .
     return Comparison(tuple(prompts), answers, scores)
 
 
-def few_shot_prompt(renderer: Renderer, shots: Sequence[Conversation], prompt: Sequence[Message]) -> list[int]:
-    """The prompt with examples before it, as earlier turns.
+def few_shot_prompt(
+    renderer: Renderer, shots: Sequence[Conversation], prompt: Sequence[Message], room: int | None = None
+) -> list[int]:
+    """The prompt with examples before it, as earlier turns; as many as fit into `room` tokens.
 
     In a plain template the end-of-text token after each example is left out: to a base model it says that what comes
     next has nothing to do with what was before, which would make the examples useless.
@@ -104,6 +109,8 @@ def few_shot_prompt(renderer: Renderer, shots: Sequence[Conversation], prompt: S
     if renderer.template.stops:
         text = text.replace(renderer.tokenizer.eos_token, "")
     ids: list[int] = renderer.tokenizer(text, add_special_tokens=False).input_ids
+    if shots and room is not None and len(ids) > room:
+        return few_shot_prompt(renderer, shots[1:], prompt, room)
     return ids
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from lorafit.infer.generate import generation_settings
+
 MARGIN = 1e-4
 
 
@@ -46,13 +48,7 @@ def greedy_continuations(
         generated = model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            eos_token_id=list(stop_ids) or None,
-            pad_token_id=stop_ids[0] if stop_ids else 0,
+            generation_config=generation_settings(stop_ids, None, max_new_tokens),
         )
         continued.append(generated[0].tolist())
     return continued

@@ -10,7 +10,9 @@ import torch
 from transformers import TextStreamer
 
 from lorafit.data.template import Renderer
+from lorafit.errors import DataError
 from lorafit.infer.generate import finish, generation_settings
+from lorafit.model.load import longest_sequence
 from lorafit.records import Message
 
 
@@ -31,13 +33,21 @@ class Chat:
     def __init__(self, model: Any, renderer: Renderer, max_new_tokens: int = 512, temperature: float = 0.0) -> None:
         self.model = model
         self.renderer = renderer
-        self.settings = generation_settings(renderer, max_new_tokens, temperature)
+        self.max_new_tokens = max_new_tokens
+        self.settings = generation_settings(
+            renderer.stop_ids, renderer.tokenizer.pad_token_id, max_new_tokens, temperature
+        )
         self.messages: list[Message] = []
         self.tuned = True
+        self.forgotten = 0
 
     def say(self, text: str, write: Callable[[str], None] = lambda piece: None) -> str:
-        """Ask, stream the answer to `write`, remember both; returns the answer."""
-        asked = [*self.messages, Message("user", text)]
+        """Ask, stream the answer to `write`, remember both; returns the answer.
+
+        The oldest turns that no longer fit the model's length are forgotten (`forgotten` counts them).
+        Raises DataError when the question alone does not fit.
+        """
+        asked = self._fitting(Message("user", text))
         ids = torch.tensor([self.renderer.prompt_ids(asked)], device=next(self.model.parameters()).device)
         base = self.model.disable_adapter() if not self.tuned else contextlib.nullcontext()
         stops = self.renderer.template.stops
@@ -54,5 +64,21 @@ class Chat:
         self.messages = [*asked, Message("assistant", answer)]
         return answer
 
+    def _fitting(self, question: Message) -> list[Message]:
+        longest, wanted = longest_sequence(self.model), self.max_new_tokens
+        asked = [*self.messages, question]
+        if longest is None:
+            return asked
+        # At least a quarter of the length is kept free for the answer.
+        room = longest - min(wanted, longest // 4)
+        while len(asked) > 1 and len(self.renderer.prompt_ids(asked)) > room:
+            asked = asked[2:]
+            self.forgotten += 2
+        tokens = len(self.renderer.prompt_ids(asked))
+        if tokens > room:
+            raise DataError(f"The question has {tokens} tokens; this model takes {longest}, the answer included.")
+        self.settings.max_new_tokens = min(wanted, longest - tokens)
+        return asked
+
     def restart(self) -> None:
-        self.messages = []
+        self.messages, self.forgotten = [], 0

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from lorafit.data.template import Renderer
+from lorafit.model.load import longest_sequence
 
-BATCH = 16
+BATCH, BATCH_TOKENS = 16, 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +22,20 @@ class Answer:
     ended: bool
 
 
-def generation_settings(renderer: Renderer, max_new_tokens: int, temperature: float = 0.0) -> Any:
-    """transformers' settings: greedy at temperature 0, and ending where the chat template ends a turn."""
+def generation_settings(
+    stop_ids: Sequence[int], pad_id: int | None, max_new_tokens: int, temperature: float = 0.0
+) -> Any:
+    """transformers' settings: at temperature 0 always the likeliest token, whatever the model's own file says."""
     from transformers import GenerationConfig
 
-    stops = renderer.stop_ids()
-    sampling = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
-    pad = renderer.tokenizer.pad_token_id
+    if temperature > 0:
+        sampling: dict[str, Any] = {"do_sample": True, "temperature": temperature}
+    else:
+        sampling = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
     return GenerationConfig(
         max_new_tokens=max_new_tokens,
-        eos_token_id=stops or None,
-        pad_token_id=pad if pad is not None else (stops[0] if stops else 0),
+        eos_token_id=list(stop_ids) or None,
+        pad_token_id=pad_id if pad_id is not None else (stop_ids[0] if stop_ids else 0),
         **sampling,
     )
 
@@ -44,13 +48,23 @@ def answer_prompts(
     max_new_tokens: int,
     advance: Callable[[int], None] = lambda done: None,
 ) -> list[Answer]:
-    """Greedy answers to prompts given as token ids, in their order. `advance` is told how many were done."""
+    """Greedy answers to prompts given as token ids, in their order. `advance` is told how many were done.
+
+    A prompt that leaves no room for an answer within the model's length is answered with nothing.
+    """
     device = next(model.parameters()).device
-    settings = generation_settings(renderer, max_new_tokens)
+    longest_possible = longest_sequence(model)
+    stops, pad = renderer.stop_ids, renderer.tokenizer.pad_token_id
     answers: dict[int, Answer] = {}
     model.eval()
     for group in _similar_lengths(prompts):
         longest = max(len(prompts[i]) for i in group)
+        room = max_new_tokens if longest_possible is None else min(max_new_tokens, longest_possible - longest)
+        advance(len(group))
+        if room <= 0:
+            answers |= dict.fromkeys(group, Answer("", ended=False))
+            continue
+        settings = generation_settings(stops, pad, room)
         # Padding stands on the left, so that every prompt ends where its answer begins.
         tokens = torch.full((len(group), longest), settings.pad_token_id)
         visible = torch.zeros_like(tokens)
@@ -62,13 +76,12 @@ def answer_prompts(
         )[:, longest:]
         for index, ids in zip(group, generated.tolist(), strict=True):
             answers[index] = finish(renderer, ids)
-        advance(len(group))
     return [answers[i] for i in range(len(prompts))]
 
 
 def finish(renderer: Renderer, ids: Sequence[int]) -> Answer:
     """Generated ids as an answer: up to the end-of-turn token, or up to where a base begins the next question."""
-    stops = set(renderer.stop_ids())
+    stops = set(renderer.stop_ids)
     end = next((place for place, token in enumerate(ids) if token in stops), len(ids))
     text = renderer.tokenizer.decode(ids[:end], skip_special_tokens=True)
     ended = end < len(ids)
@@ -79,6 +92,12 @@ def finish(renderer: Renderer, ids: Sequence[int]) -> Answer:
 
 
 def _similar_lengths(prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    for start in range(0, len(order), BATCH):
-        yield order[start : start + BATCH]
+    """Numbers of prompts, shortest first, in groups of at most `BATCH` prompts and `BATCH_TOKENS` padded tokens."""
+    group: list[int] = []
+    for index in sorted(range(len(prompts)), key=lambda i: len(prompts[i])):
+        if group and (len(group) == BATCH or (len(group) + 1) * len(prompts[index]) > BATCH_TOKENS):
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group

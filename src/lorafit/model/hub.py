@@ -14,6 +14,8 @@ from lorafit.errors import ModelError
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 WANTED = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "vocab.txt", "merges.txt"]
+# Copies of the weights in other layouts, which some models ship beside the one that transformers reads.
+UNWANTED = ["consolidated*", "original/*", "*/*.safetensors"]
 MODELSCOPE = "modelscope:"
 
 
@@ -28,7 +30,7 @@ def find_model(name: str, revision: str | None = None, remote_code: bool = False
     if path.is_dir():
         return check_folder(path)
     if name.startswith(MODELSCOPE):
-        return check_folder(_from_modelscope(name.removeprefix(MODELSCOPE), revision))
+        return check_folder(_from_modelscope(name.removeprefix(MODELSCOPE), revision, remote_code))
     if path.exists():
         raise ModelError(f"model.name: {name} is a file. Name the folder that holds config.json and the safetensors.")
     if name.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.\-]+(/[\w.\-]+)?", name):
@@ -81,7 +83,9 @@ def _from_hugging_face(name: str, revision: str | None, remote_code: bool) -> Pa
 
     wanted = WANTED + (["*.py"] if remote_code else [])
     try:
-        return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=wanted))
+        return Path(
+            huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=UNWANTED)
+        )
     except errors.GatedRepoError:
         raise ModelError(
             f"model.name: {name} is gated. Accept its terms on its page, then log in with `hf auth login`."
@@ -104,13 +108,14 @@ def _from_hugging_face(name: str, revision: str | None, remote_code: bool) -> Pa
         ) from error
 
 
-def _from_modelscope(name: str, revision: str | None) -> Path:
+def _from_modelscope(name: str, revision: str | None, remote_code: bool) -> Path:
     try:
         from modelscope import snapshot_download
     except ImportError:
         raise ModelError("model.name: ModelScope models need its package: pip install 'lorafit[modelscope]'.") from None
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=WANTED))
+        wanted = WANTED + (["*.py"] if remote_code else [])
+        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=UNWANTED))
     except Exception as error:  # modelscope raises its own, many-typed errors
         raise ModelError(f"model.name: ModelScope does not give {name}: {_first_line(error)}") from error
 

@@ -30,11 +30,7 @@ class Base:
     folder: Path
     hardware: Hardware
     quantization: Quantization
-
-    @property
-    def longest(self) -> int | None:
-        """The most tokens that the model was made for, when its config says."""
-        return getattr(self.model.config, "max_position_embeddings", None)
+    remote_code: bool = False
 
 
 def load_base(
@@ -84,11 +80,42 @@ def load_base(
     model.requires_grad_(False)
     if quantization != "none":
         stay_in_training_mode(model)
+    switch_dropout_off(model)
+    return Base(model, folder, hardware, quantization, remote_code)
+
+
+def switch_dropout_off(model: nn.Module) -> None:
+    """Set the base's own dropout (0.1 in GPT-2) to 0: it would depend on the packing.
+
+    The adapter's dropout, which does not, is the one knob. OPT and others keep their rates as plain attributes.
+    """
     for module in model.modules():
         if isinstance(module, nn.Dropout):
-            # The adapter's dropout is the one knob; the base's own (0.1 in GPT-2) would depend on the packing.
             module.p = 0.0
-    return Base(model, folder, hardware, quantization)
+        for name, value in vars(module).items():
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
+
+
+def empty_model(folder: Path, remote_code: bool = False) -> Any:
+    """The model without weights, on the meta device: its layers can be looked at before anything is loaded.
+
+    Raises ModelError when the architecture is unknown.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=remote_code)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=remote_code)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise ModelError(f"The model in {folder} cannot be built: {_reason(error)}") from error
+
+
+def longest_sequence(model: Any) -> int | None:
+    """The most tokens that the model was made for, when its config says (GPT-2 writes it `n_positions`)."""
+    longest: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return longest
 
 
 def checkpoint_weight(folder: Path, model: Any, module: str) -> Tensor:

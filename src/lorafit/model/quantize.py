@@ -5,8 +5,8 @@ CPU, and would make validation spoil training; both are switched off by keeping 
 
 * Linear4bit repacks its weight at the first evaluation-mode forward where the processor has AVX512-BF16. After that
   the backward reads the repacked bytes as if they were in the old order, and sizes must divide by its block.
-* Linear8bitLt rounds the *activations* to 8 bits in evaluation mode but not in training mode: validation would
-  measure another function than the one that is trained.
+* Linear8bitLt on the CPU rounds the *activations* to 8 bits in evaluation mode but not in training mode: validation
+  would measure another function than the one that is trained. (On CUDA it rounds them in both.)
 
 A third fault is of the CPU kernel that dequantises NF4: where a row is no whole number of blocks it may take another
 block's constant (bitsandbytes 0.50.2: wrong for rows of 32 or 96, right for 44 or 172). Blocks run through the whole
@@ -75,7 +75,7 @@ def _steady_classes() -> dict[type, type]:
         def forward(self, x: Tensor) -> Tensor:
             if has_ragged_rows(self):
                 product: Tensor = _RaggedLinear.apply(x, self)
-                return product
+                return product if self.bias is None else product + self.bias.to(product.dtype)
             return super().forward(x)  # type: ignore[no-any-return]
 
     class Linear8bitLt(bnb.nn.Linear8bitLt):  # type: ignore[name-defined]
@@ -94,13 +94,12 @@ def stay_in_training_mode(model: nn.Module) -> None:
 
 
 class _RaggedLinear(torch.autograd.Function):
-    """x @ W.T + bias with W dequantised in the forward and again in the backward; nothing but the layer is kept."""
+    """x @ W.T with W dequantised in the forward and again in the backward; nothing but the layer is kept."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: Any) -> Tensor:
         ctx.layer = layer
-        bias = None if layer.bias is None else layer.bias.to(x.dtype)
-        return nn.functional.linear(x, dequantized_weight(layer).to(x.dtype), bias)
+        return x @ dequantized_weight(layer).to(x.dtype).T
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None]:

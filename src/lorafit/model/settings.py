@@ -15,7 +15,7 @@ class ModelSettings(Settings):
     name: str = Field(min_length=1)
     """The base model: a folder, a Hugging Face id, `modelscope:ID`, or `builtin`."""
 
-    revision: str | None = None
+    revision: str | None = Field(None, coerce_numbers_to_str=True)
     """Branch, tag or commit of a hub model; the default branch when absent."""
 
     device: str = "auto"

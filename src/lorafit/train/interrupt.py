@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
 from typing import Any
 
+NOTICE = b"\nfinishing this update and saving; interrupt again to stop at once\n"
+
 
 class GracefulStop:
-    """A context in which the first interrupt only sets `requested`; the second raises KeyboardInterrupt."""
+    """A context in which the first interrupt only sets `requested` and says so; the second raises KeyboardInterrupt."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -30,3 +33,4 @@ class GracefulStop:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        os.write(2, NOTICE)  # print is not safe in a signal handler

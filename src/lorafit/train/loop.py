@@ -45,6 +45,7 @@ class Outcome:
     first_held_out: float | None = None
     best_held_out: float | None = None
     best_update: int = 0
+    last_held_out: float | None = None
     last_loss: float = math.nan
     interrupted: bool = False
     stopped_early: bool = False
@@ -111,18 +112,18 @@ def train(
             last = update + 1 == outcome.updates
             if settings.checkpoint_every and (update + 1) % settings.checkpoint_every == 0:
                 hooks.checkpoint(update + 1)
-            if last or validation.is_due(update + 1):
+            if last or stop.requested or validation.is_due(update + 1):
                 validation.measure(update + 1)
             if stop.requested and not last:
                 outcome.interrupted = True
-                hooks.observe(note(f"interrupted after update {update + 1}; what was learned so far is saved"))
+                hooks.observe(note(f"interrupted after update {update + 1}; the best so far is saved"))
                 break
             if validation.exhausted and not last:
                 outcome.stopped_early = True
                 hooks.observe(note(f"held-out loss has not improved in {settings.patience} measurements: stopping"))
                 break
-        if hooks.validate is None or outcome.best_held_out is None or outcome.best_update == 0 < outcome.update:
-            # Nothing measured, or never better than the start: the last weights are what was learned.
+        if outcome.best_update == 0:
+            # Nothing measured, or never better than the base: the last weights are what was learned.
             hooks.keep()
     outcome.seconds = time.perf_counter() - started
     return outcome
@@ -150,9 +151,15 @@ class _Validation:
         loss = self._hooks.validate()
         self._hooks.observe(Event("held_out", {"update": update, "held_out_loss": loss}))
         outcome = self._outcome
-        if outcome.first_held_out is None:
+        outcome.last_held_out = loss
+        if outcome.first_held_out is None or outcome.best_held_out is None:
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"The base's held-out loss is {loss}: this model does not compute in this dtype. "
+                    "Try model.dtype=float32 or bfloat16."
+                )
             outcome.first_held_out = outcome.best_held_out = loss
-        elif outcome.best_held_out is None or loss < outcome.best_held_out:
+        elif loss < outcome.best_held_out:
             outcome.best_held_out, outcome.best_update = loss, update
             self._without_improvement = 0
             self._hooks.keep()
@@ -161,9 +168,10 @@ class _Validation:
 
 
 def _check(step: Step, update: int, scaler: torch.amp.GradScaler, observe: Observe) -> None:
-    if not step.applied:
+    if math.isfinite(step.loss) and not step.applied and scaler.get_scale() >= 1:
         observe(warning(f"update {update}: float16 overflowed; the update is left out, the loss scale halved"))
         return
+    # A smaller loss scale mends a gradient that overflowed, not a loss.
     if not math.isfinite(step.loss) or not math.isfinite(step.gradient_norm):
         raise TrainingError(
             f"Update {update} gave loss {step.loss} and gradient norm {step.gradient_norm}: training stops here, and "

@@ -32,10 +32,11 @@ class MasterOptimizer:
             group["lr"] = value
 
     def collect_gradients(self) -> None:
-        """Hand each gradient to its master in float32, and free the 16-bit one."""
+        """Add each gradient to its master's in float32, and free the 16-bit one: to be called after every row."""
         for parameter, master in zip(self.parameters, self.masters, strict=True):
-            if master is not parameter:
-                master.grad = None if parameter.grad is None else parameter.grad.float()
+            if master is not parameter and parameter.grad is not None:
+                gradient = parameter.grad.float()
+                master.grad = gradient if master.grad is None else master.grad.add_(gradient)
                 parameter.grad = None
 
     @torch.no_grad()
@@ -56,25 +57,25 @@ class MasterOptimizer:
             tensor.grad = None
 
 
-def _build(parameters: list[nn.Parameter], name: Name, weight_decay: float) -> torch.optim.Optimizer:
-    device = parameters[0].device.type
-    if name == "sgd":
-        return torch.optim.SGD(parameters, lr=0.0, weight_decay=weight_decay)
-    if name == "adam":
-        return torch.optim.Adam(parameters, lr=0.0, weight_decay=weight_decay, fused=_fused(device))
-    if name == "adamw":
-        return torch.optim.AdamW(parameters, lr=0.0, weight_decay=weight_decay, fused=_fused(device))
-    if device != "cuda":
+def check_optimizer(name: Name, device: str) -> None:
+    """Raises TrainingError for an optimizer that this device has not."""
+    if name in ("adamw-8bit", "paged-adamw") and device != "cuda":
         raise TrainingError(
             f"train.optimizer: {name} keeps its state through bitsandbytes' CUDA kernels; this run is on {device}. "
             "Use adamw."
         )
+
+
+def _build(parameters: list[nn.Parameter], name: Name, weight_decay: float) -> torch.optim.Optimizer:
+    check_optimizer(name, parameters[0].device.type)
+    if name == "sgd":
+        return torch.optim.SGD(parameters, lr=0.0, weight_decay=weight_decay)
+    if name == "adam":
+        return torch.optim.Adam(parameters, lr=0.0, weight_decay=weight_decay, fused=True)
+    if name == "adamw":
+        return torch.optim.AdamW(parameters, lr=0.0, weight_decay=weight_decay, fused=True)
     import bitsandbytes
 
     build = bitsandbytes.optim.AdamW8bit if name == "adamw-8bit" else bitsandbytes.optim.PagedAdamW
     optimizer: torch.optim.Optimizer = build(parameters, lr=0.0, weight_decay=weight_decay)
     return optimizer
-
-
-def _fused(device: str) -> bool:
-    return device in ("cpu", "cuda", "mps")

@@ -41,8 +41,8 @@ def train_step(
         place.update, place.lengths, place.examples = update, row.lengths, row.examples
         row_loss = forward(row) / batch.supervised_tokens
         scaler.scale(row_loss).backward()
+        optimizer.collect_gradients()
         loss += row_loss.item()
-    optimizer.collect_gradients()
     scaler.unscale_(optimizer.inner)
     norm = optimizer.gradient_norm(max_gradient_norm).item()
     optimizer.set_learning_rate(learning_rate)
