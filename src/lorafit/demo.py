@@ -17,8 +17,8 @@ def demo_recipe(output: str = "runs", name: str | None = None) -> Recipe:
             "model": {"name": builtin.NAME, "quantization": "nf4"},
             "data": {"train": builtin.NAME, "held_out": builtin.NAME},
             "adapter": {"rank": 16, "alpha": 32},
-            "train": {"epochs": 4, "batch_size": 16, "learning_rate": 3e-3},
-            "evaluate": {"prompts": 100, "shots": 3, "max_new_tokens": 64},
+            "train": {"epochs": 4, "batch_size": 16, "learning_rate": 4e-3, "schedule": "linear", "warmup": 0.05},
+            "evaluate": {"prompts": 224, "shots": 3, "max_new_tokens": 64},
         }
     )
 

@@ -24,7 +24,7 @@ class _Streamer(TextStreamer):
         self._write = write
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-        self._write(text)
+        self._write(text.rstrip("\ufffd") if stream_end else text)
 
 
 class Chat:
@@ -37,6 +37,8 @@ class Chat:
         self.settings = generation_settings(
             renderer.stop_ids, renderer.tokenizer.pad_token_id, max_new_tokens, temperature
         )
+        # A base that goes on with the next question is stopped there, not only cut afterwards.
+        self.settings.stop_strings = list(renderer.template.stops) or None
         self.messages: list[Message] = []
         self.tuned = True
         self.forgotten = 0
@@ -50,15 +52,13 @@ class Chat:
         asked = self._fitting(Message("user", text))
         ids = torch.tensor([self.renderer.prompt_ids(asked)], device=next(self.model.parameters()).device)
         base = self.model.disable_adapter() if not self.tuned else contextlib.nullcontext()
-        stops = self.renderer.template.stops
         with base, torch.no_grad():
             generated = self.model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
                 generation_config=self.settings,
                 streamer=_Streamer(self.renderer.tokenizer, write),
-                # A base that goes on with the next question is stopped there, not only cut afterwards.
-                **({"stop_strings": list(stops), "tokenizer": self.renderer.tokenizer} if stops else {}),
+                tokenizer=self.renderer.tokenizer,
             )
         answer = finish(self.renderer, generated[0, ids.shape[1] :].tolist()).text
         self.messages = [*asked, Message("assistant", answer)]

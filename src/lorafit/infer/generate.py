@@ -88,7 +88,8 @@ def finish(renderer: Renderer, ids: Sequence[int]) -> Answer:
     for stop in renderer.template.stops:
         if stop in text:
             text, ended = text[: text.index(stop)], True
-    return Answer(text.strip(), ended)
+    # An answer that was cut off may end within a character of several tokens.
+    return Answer(text.strip() if ended else text.strip().rstrip("\ufffd"), ended)
 
 
 def _similar_lengths(prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
