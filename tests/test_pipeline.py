@@ -17,7 +17,7 @@ from lorafit import Recipe, finetune, load_recipe, open_run
 from lorafit.errors import DataError, DoesNotFit, LorafitError, ModelError, RunError, TrainingError
 from lorafit.infer.chat import Chat
 from lorafit.observe.console import Console
-from lorafit.pipeline import export_merged
+from lorafit.opened import export_merged
 from lorafit.train import loop
 from tests.conftest import alpaca_rows
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lorafit.errors import LorafitError
-    from lorafit.pipeline import Result, finetune, open_run
+    from lorafit.opened import open_run
+    from lorafit.pipeline import Result, finetune
     from lorafit.recipe import Recipe, load_recipe
 
 __version__ = "0.1.0"
@@ -24,7 +25,7 @@ _HOMES = {
     "load_recipe": "lorafit.recipe",
     "Result": "lorafit.pipeline",
     "finetune": "lorafit.pipeline",
-    "open_run": "lorafit.pipeline",
+    "open_run": "lorafit.opened",
 }
 
 

@@ -1,4 +1,4 @@
-"""The pipeline on one page, from a recipe to a run folder; and what can be done with a run afterwards."""
+"""The pipeline on one page, from a recipe to a run folder."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ import torch
 
 from lorafit import builtin, hardware
 from lorafit.adapters.inject import Injection, inject
-from lorafit.adapters.save import load_trained, load_weights, save_trained
+from lorafit.adapters.save import load_weights, save_trained
 from lorafit.adapters.targets import select
 from lorafit.data.inspect import report_lines
 from lorafit.data.pack import make_batch
 from lorafit.data.prepare import Prepared, prepare
-from lorafit.data.template import PLAIN_STOPS, PLAIN_TEMPLATES, ChatTemplate, Renderer, choose_template
+from lorafit.data.template import PLAIN_TEMPLATES, Renderer, choose_template
 from lorafit.errors import DoesNotFit, LorafitError
 from lorafit.evaluate.held_out import mean_loss, perplexity
 from lorafit.evaluate.samples import Comparison, base_answers, comparison_tables, score, tuned_answers
-from lorafit.export.merge import ANSWER_TOKENS, Merged, merge
 from lorafit.infer.generate import Answer
 from lorafit.model.forward import Forward, choose_forward
-from lorafit.model.hub import find_model, load_tokenizer, read_config
+from lorafit.model.hub import find_model, load_tokenizer
 from lorafit.model.load import Base, empty_model, load_base, longest_sequence
 from lorafit.observe.console import Console
 from lorafit.observe.metrics import MetricsFile
-from lorafit.recipe import Recipe, load_recipe, parse_recipe
-from lorafit.records import Conversation, Event, Fit, Message
+from lorafit.recipe import Recipe, parse_recipe
+from lorafit.records import Conversation, Event, Fit
 from lorafit.run import (
     RunFolder,
     Status,
@@ -39,7 +38,6 @@ from lorafit.run import (
     disk_error,
     git_revision,
     is_disk_fault,
-    read_json,
     write_json,
     write_text,
 )
@@ -340,75 +338,6 @@ def _ending(status: Status) -> Iterator[None]:
         if mended:
             raise mended from error
         raise
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A run's model, ready to answer: the tuned model on its base, and the renderer that it was trained with."""
-
-    run: RunFolder
-    recipe: Recipe
-    base: Base
-    model: Any
-    renderer: Renderer
-
-    @property
-    def has_base_below(self) -> bool:
-        """Whether the adapter can be switched off to hear the base: not after full fine-tuning, with trained biases,
-        or where the quantised base is PiSSA's residual."""
-        adapter = self.recipe.adapter
-        residual = adapter.variant == "pissa" and self.base.quantization != "none"
-        return adapter.method == "lora" and not adapter.train_bias and not residual
-
-
-def open_run(path: str | Path, checkpoint: int | None = None, remote_code: bool = False) -> Opened:
-    """Load what a run trained: its best weights, or those of a checkpoint.
-
-    Raises RunError for a folder that is no run, AdapterError or ModelError when its parts are missing.
-    """
-    run = RunFolder.open(path)
-    recipe = load_recipe(run.recipe)
-    full = recipe.adapter.method == "none"
-    trained = run.model if full else run.adapter
-    if checkpoint is not None:
-        trained = run.checkpoints / f"{checkpoint:06d}"
-    if not trained.is_dir():
-        state = read_json(run.status).get("state", "unknown") if run.status.is_file() else "unknown"
-        raise LorafitError(f"{run.path} holds no trained weights at {trained.name} (its state is {state}).")
-    chosen = hardware.choose(recipe.model.device, recipe.model.dtype)
-    folder = trained if full else find_model(recipe.model.name, recipe.model.revision, remote_code)
-    tokenizer = load_tokenizer(trained, remote_code)
-    base = load_base(folder, chosen, recipe.model.quantization, recipe.model.double_quantization, remote_code)
-    model = base.model.eval() if full else load_trained(base, recipe.adapter, trained)
-    name = read_json(run.data)["template"]
-    stops = (PLAIN_STOPS[name],) if name in PLAIN_STOPS else ()
-    template = ChatTemplate(name, run.template.read_text(encoding="utf-8"), stops)
-    return Opened(run, recipe, base, model, Renderer(tokenizer, template))
-
-
-def export_merged(opened: Opened, target: Path, dtype: str, console: Console) -> Merged:
-    """Merge a run and check the result on the prompts that the run put aside for it.
-
-    dtype `auto` keeps float32 where the base is stored so, and bfloat16 otherwise.
-    """
-    stored = str(read_config(opened.base.folder).get("dtype") or read_config(opened.base.folder).get("torch_dtype"))
-    if dtype == "auto":
-        dtype = stored if stored in hardware.DTYPES else "bfloat16"
-    lines = (opened.run.self_check / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
-    prompts = [opened.renderer.prompt_ids([Message(**turn) for turn in json.loads(line)]) for line in lines]
-    longest = longest_sequence(opened.model)
-    if longest is not None:
-        prompts = [prompt for prompt in prompts if len(prompt) + ANSWER_TOKENS <= longest]
-    return merge(
-        opened.base,
-        opened.model,
-        opened.renderer.tokenizer,
-        prompts,
-        opened.renderer.stop_ids,
-        target,
-        hardware.DTYPES[dtype],
-        console.say,
-    )
 
 
 def look_at_data(

@@ -33,7 +33,7 @@ def add_parser(verbs: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     from lorafit.infer.chat import Chat
     from lorafit.observe.console import Console
-    from lorafit.pipeline import open_run
+    from lorafit.opened import open_run
 
     console = Console()
     with console.working(f"loading {args.run_folder}"):

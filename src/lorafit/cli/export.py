@@ -30,7 +30,7 @@ def add_parser(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from lorafit.observe.console import Console
-    from lorafit.pipeline import export_merged, open_run
+    from lorafit.opened import export_merged, open_run
 
     console = Console()
     with console.working(f"loading {args.run_folder}"):
