@@ -97,24 +97,44 @@ def memory_in_use(device: torch.device) -> tuple[int, int]:
         return peak, peak
 
 
+# Options of glibc's mallopt (malloc.h).
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+
+
 @contextlib.contextmanager
 def freed_memory_goes_back() -> Iterator[None]:
-    """Within this block the C allocator gives large blocks back to the system as soon as they are freed.
+    """Within this block the C allocator returns large blocks to the system as soon as they are freed.
 
     glibc keeps freed blocks of up to 32 MiB once it has seen one of that size, which while quantising adds up to more
-    than the whole 16-bit model (measured: benchmarks/load.py). Elsewhere than with glibc nothing is done.
+    than the whole 16-bit model (benchmarks/load.py). Elsewhere than with glibc nothing is done.
     """
-    try:
-        set_option = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        yield
-        return
-    mmap_threshold = -3  # M_MMAP_THRESHOLD of malloc.h
-    set_option(mmap_threshold, 2**20)
+    _set_allocator({_MMAP_THRESHOLD: 2**20, _TRIM_THRESHOLD: 2**20})
     try:
         yield
     finally:
-        set_option(mmap_threshold, 2**25)  # where glibc's own adaptation ends
+        free_memory_as_usual()
+
+
+def free_memory_as_usual() -> None:
+    """What glibc adapts itself to once blocks of 32 MiB were freed."""
+    _set_allocator({_MMAP_THRESHOLD: 2**25, _TRIM_THRESHOLD: 2**26, _TOP_PAD: 2**17})
+
+
+def keep_freed_memory() -> None:
+    """Have the C allocator keep what is freed: while a model is trained on the CPU.
+
+    Every temporary of a step would else be a fresh mapping, whose pages are cleared one by one (benchmarks/step.py).
+    """
+    _set_allocator({_MMAP_THRESHOLD: 2**30, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 2**26})
+
+
+def _set_allocator(options: dict[int, int]) -> None:
+    try:
+        set_option = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # not glibc
+        return
+    for option, value in options.items():
+        set_option(option, value)
 
 
 def _kib(text: str) -> int:

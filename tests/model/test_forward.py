@@ -10,7 +10,7 @@ import transformers
 
 from lorafit.data.pack import make_row
 from lorafit.hardware import Hardware
-from lorafit.model.forward import Forward, choose_forward
+from lorafit.model.forward import Forward, choose_forward, plain_head
 from lorafit.model.load import empty_model, load_base, longest_sequence
 from lorafit.records import Sample, Source
 
@@ -92,3 +92,12 @@ def test_a_base_has_no_dropout_of_its_own(tmp_path: Path) -> None:
 def test_the_length_limit_is_read_whatever_it_is_called(bases: Callable[[str], Path]) -> None:
     assert longest_sequence(empty_model(bases("gpt2"))) == 256
     assert longest_sequence(empty_model(bases("llama"))) == 256
+
+
+@pytest.mark.parametrize(("family", "plain"), [("llama", True), ("gpt2", True), ("qwen3", True), ("gemma2", False)])
+def test_a_head_whose_logits_are_capped_is_not_plain(bases: Callable[[str], Path], family: str, plain: bool) -> None:
+    """Gemma 2 caps its logits, which on small logits hardly shows."""
+    model = load_base(bases(family), CPU).model
+    assert (plain_head(model) is not None) is plain
+    model.get_output_embeddings().weight.requires_grad_(True)
+    assert plain_head(model) is None, "a trained head needs its gradient"

@@ -17,7 +17,7 @@ def test_a_document_is_dropped_alike_in_any_company() -> None:
 
 def test_the_share_and_the_scale_are_right() -> None:
     x = placed_dropout(torch.ones(500, 64), 0.3, (500,), (1,))
-    assert x.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
+    assert x.unique().tolist() == pytest.approx([0.0, 1 / 0.7], rel=1e-4)
     assert (x == 0).float().mean().item() == pytest.approx(0.3, abs=0.02)
     assert x.mean().item() == pytest.approx(1.0, abs=0.03)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lorafit.ops.dropout import document_seed, placed_dropout
+from lorafit.ops.dropout import Mask, document_seed, placed_dropout
 
 
 @dataclass(slots=True)
@@ -32,9 +32,14 @@ class PlacedDropout(nn.Dropout):
         """x: [..., D], its rows the documents that `place` names, one after another."""
         if not self.training:
             return x
+        mask = self.mask()
+        return placed_dropout(x.reshape(-1, x.shape[-1]), mask.p, mask.lengths, mask.seeds).view(x.shape)
+
+    def mask(self) -> Mask:
+        """The mask of this module at the place where training is."""
         place = self.place
         seeds = tuple(document_seed(place.seed, place.update, self.name, example) for example in place.examples)
-        return placed_dropout(x.reshape(-1, x.shape[-1]), self.p, place.lengths, seeds).view(x.shape)
+        return Mask(self.p, place.lengths, seeds)
 
 
 def place_dropout(model: Any, place: DropoutPlace) -> None:

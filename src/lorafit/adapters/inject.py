@@ -12,6 +12,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from lorafit.adapters.dropout import DropoutPlace, place_dropout
+from lorafit.adapters.fast import make_fast
 from lorafit.adapters.pissa import start_from_principal_factors
 from lorafit.adapters.settings import AdapterSettings
 from lorafit.adapters.targets import in_and_out, kinds, linear_layers, select, shortest_names
@@ -34,6 +35,8 @@ class Injection:
     trainable: int
     total: int
     warnings: tuple[str, ...]
+    fast: int = 0
+    slow: int = 0
 
     def lines(self) -> Iterator[str]:
         """The injection report, a line each."""
@@ -41,6 +44,8 @@ class Injection:
             yield f"{kind}  {count} x [{inputs} -> {outputs}]"
         if self.left:
             yield f"without an adapter: {', '.join(self.left)}"
+        if self.slow:
+            yield f"{self.slow} layers use PEFT's own forward ({self.fast} the fast one)"
         share = self.trainable / self.total
         yield f"{self.trainable:,} parameters are trained, {share:.2%} of the base's {self.total:,}"
 
@@ -89,6 +94,7 @@ def inject(base: Base, settings: AdapterSettings, seed: int) -> Injection:
     torch.manual_seed(seed)
     model = peft.get_peft_model(base.model, config)  # adapters in float32 whatever the base's type
     place_dropout(model, place)
+    fast, slow = make_fast(model)
     if settings.variant == "pissa":
         start_from_principal_factors(model, base)
     groups = Counter((kinds([name])[0], *in_and_out(layers[name])) for name in chosen)
@@ -100,6 +106,8 @@ def inject(base: Base, settings: AdapterSettings, seed: int) -> Injection:
         trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
         total=total,
         warnings=tuple(warnings),
+        fast=fast,
+        slow=slow,
     )
 
 

@@ -1,4 +1,5 @@
-"""One row through the model to its summed loss: packed where the model keeps documents apart, else plainly."""
+"""One row through the model to its summed loss: packed where the model keeps documents apart, else plainly; the head
+and the cross-entropy in chunks where the logits are just the head's output, else through the model's own logits."""
 
 from __future__ import annotations
 
@@ -9,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lorafit.data.pack import make_row
 from lorafit.ops.attention import PACKED, attention_of
-from lorafit.ops.loss import summed_cross_entropy
+from lorafit.ops.loss import head_cross_entropy, summed_cross_entropy
 from lorafit.records import Row, Sample, Source
 
 NEIGHBOUR_TOLERANCE = 1e-6
@@ -21,9 +22,12 @@ SUM_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
 class Forward:
-    """Calls the model on rows. The vocabulary projection runs on the supervised places alone."""
+    """Calls the model on rows. The vocabulary projection runs on the supervised places alone.
 
-    def __init__(self, model: Any, packed: bool) -> None:
+    head: the frozen output head when the model's logits are its output and nothing else (`plain_head`), else None.
+    """
+
+    def __init__(self, model: Any, packed: bool, head: nn.Linear | None = None) -> None:
         self.model = model
         self.packed = packed
         self.device = next(model.parameters()).device
@@ -31,6 +35,7 @@ class Forward:
         known = inspect.signature(_plain_model(model).forward).parameters
         self._selects = "logits_to_keep" in known
         self._positions = "position_ids" in known
+        self._head = head
 
     def __call__(self, row: Row) -> Tensor:
         """The sum over the row's supervised tokens of -log p(token), in nats; a scalar with a gradient."""
@@ -38,6 +43,10 @@ class Forward:
         extra: dict[str, Any] = {"document_lengths": row.lengths} if self.packed else {}
         if self._positions:
             extra["position_ids"] = row.position_ids[None]
+        if self._head is not None:
+            plain = _plain_model(self.model)
+            hidden_TD = plain.get_decoder()(input_ids=row.token_ids[None], use_cache=False, **extra)[0][0]
+            return head_cross_entropy(hidden_TD[row.predict], self._head.weight, self._head.bias, row.targets)
         if self._selects:
             extra["logits_to_keep"] = row.predict
         logits = self.model(input_ids=row.token_ids[None], use_cache=False, **extra).logits[0]
@@ -71,7 +80,8 @@ def choose_forward(model: Any) -> tuple[Forward, str | None]:
     one, other = document(5, slice(1, None)), document(7, slice(1, None))
     # A neighbour is seen best from the first tokens beside it.
     neighbour, stranger, looked_at = document(5, slice(0)), document(5, slice(0)), document(7, slice(1, 3))
-    packed, alone = Forward(model, packed=True), Forward(model, packed=False)
+    head = plain_head(_plain_model(model))
+    packed, alone = Forward(model, packed=True, head=head), Forward(model, packed=False, head=head)
     training = model.training
     model.eval()
     try:
@@ -88,6 +98,38 @@ def choose_forward(model: Any) -> tuple[Forward, str | None]:
     if leaks or abs(together - separate) > SUM_TOLERANCE[_compute_dtype(model)] * abs(separate):
         return alone, f"{type(_plain_model(model)).__name__} lets packed documents see one another"
     return packed, None
+
+
+@torch.no_grad()
+def plain_head(model: Any) -> nn.Linear | None:
+    """The output head, when it is frozen and the logits are its very output on the decoder's last hidden states.
+
+    A model that scales or caps its logits (Gemma, Granite, Cohere) is found out by making the head's output large for
+    one call: whatever is done to it afterwards then shows.
+    """
+    head = model.get_output_embeddings() if hasattr(model, "get_decoder") else None
+    if type(head) is not nn.Linear or any(p.requires_grad for p in head.parameters()):
+        return None
+    seen: list[Tensor] = []
+
+    def enlarge(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        seen.extend((inputs[0], output * 1000))
+        return seen[-1]
+
+    training = model.training
+    model.eval()
+    hook = head.register_forward_hook(enlarge)
+    try:
+        ids = torch.zeros(1, 3, dtype=torch.int64, device=head.weight.device)
+        logits = model(input_ids=ids, use_cache=False).logits
+        hidden = model.get_decoder()(input_ids=ids, use_cache=False)[0]
+    except (RuntimeError, TypeError, KeyError, ValueError, IndexError):
+        return None
+    finally:
+        hook.remove()
+        model.train(training)
+    plain = len(seen) == 2 and torch.equal(seen[0], hidden) and torch.equal(seen[1].float(), logits.float())
+    return head if plain else None
 
 
 def _plain_model(model: Any) -> Any:

@@ -10,6 +10,7 @@ Shapes: B batch (1), H query heads, G key/value heads, T tokens of the row, L of
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,8 @@ from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
 
 PACKED = "lorafit_packed"
+# Documents up to this length take the plain products on the CPU; beyond it flash attention's saved memory wins.
+MATMUL_LENGTH = 1024
 
 
 def packed_attention(
@@ -65,6 +68,10 @@ def document_attention(
     length = query_BHLD.shape[2]
     grouped = query_BHLD.shape[1] != key_BGLD.shape[1]
     if softcap is None and (sliding_window is None or length <= sliding_window):
+        if query_BHLD.device.type == "cpu" and 1 < length <= MATMUL_LENGTH and torch.is_grad_enabled():
+            scale = query_BHLD.shape[-1] ** -0.5 if scaling is None else scaling
+            product: Tensor = _MatmulAttention.apply(query_BHLD[0], key_BGLD[0], value_BGLD[0], scale)
+            return product[None]
         return scaled_dot_product_attention(
             query_BHLD, key_BGLD, value_BGLD, is_causal=length > 1, scale=scaling, enable_gqa=grouped
         )
@@ -82,6 +89,47 @@ def document_attention(
     scores = softcap * torch.tanh(scores / softcap)
     weights = scores.masked_fill(~visible_LL, float("-inf")).softmax(-1, dtype=torch.float32).to(query_BHLD.dtype)
     return weights @ value_BHLD
+
+
+class _MatmulAttention(torch.autograd.Function):
+    """Causal attention of a short document as plain matrix products, its probabilities kept for the backward.
+
+    torch's flash kernel for the CPU is made for long sequences and slow on short ones (benchmarks/step.py). The heads
+    of a key/value group stand below one another (R = H / G of them, R L rows), so that keys and values are not copied.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query_HLD: Tensor, key_GLD: Tensor, value_GLD: Tensor, scale: float) -> Tensor:
+        heads, length, width = query_HLD.shape
+        # Scaled here and not in the scores, of which there are more; the softmax kernel adds up in float32.
+        query_GRD = query_HLD.reshape(key_GLD.shape[0], -1, width) * scale
+        scores_HLL = torch.bmm(query_GRD, key_GLD.transpose(1, 2)).view(heads, length, length)
+        scores_HLL += causal_mask(query_HLD.dtype, query_HLD.device)[:length, :length]
+        weights_GRL = scores_HLL.softmax(-1).view(key_GLD.shape[0], -1, length)
+        ctx.save_for_backward(query_GRD, key_GLD, value_GLD, weights_GRL)
+        ctx.scale = scale
+        return torch.bmm(weights_GRL, value_GLD).view(heads, length, width)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        query_GRD, key_GLD, value_GLD, weights_GRL = ctx.saved_tensors
+        gradient_GRD = gradients[0].reshape(query_GRD.shape)
+        slope_GRL = torch.bmm(gradient_GRD, value_GLD.transpose(1, 2))
+        # d softmax: P (dP - sum(dP P)); masked places have P = 0
+        slope_GRL = torch._softmax_backward_data(slope_GRL, weights_GRL, -1, weights_GRL.dtype)
+        return (
+            torch.bmm(slope_GRL, key_GLD).mul_(ctx.scale).view(gradients[0].shape),
+            torch.bmm(slope_GRL.transpose(1, 2), query_GRD),
+            torch.bmm(weights_GRL.transpose(1, 2), gradient_GRD),
+            None,
+        )
+
+
+@functools.cache
+def causal_mask(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[MATMUL_LENGTH, MATMUL_LENGTH]: 0 where a token may look, minus infinity at the tokens after it."""
+    return torch.full((MATMUL_LENGTH, MATMUL_LENGTH), float("-inf"), dtype=dtype, device=device).triu_(1)
 
 
 AttentionInterface.register(PACKED, packed_attention)

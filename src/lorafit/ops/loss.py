@@ -1,15 +1,58 @@
-"""The training loss: cross-entropy over supervised tokens, summed, so that it can be averaged over a whole update."""
+"""The training loss: cross-entropy over supervised tokens, summed, so that it can be averaged over a whole update.
+
+A sum and not a mean: dividing by the supervised tokens of the whole update makes the loss independent of how the update
+is cut into rows (a mean of means is not the mean). Shapes: S supervised tokens, D features, V vocabulary.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, linear
+
+CHUNK = 256
 
 
 def summed_cross_entropy(logits_SV: Tensor, targets_S: Tensor) -> Tensor:
-    """The sum of -log p(target) in nats, computed in float32.
-
-    A sum and not a mean: dividing by the supervised tokens of the whole update makes the loss independent of how the
-    update is cut into rows (a mean of means is not the mean).
-    """
+    """The sum of -log p(target) in nats, computed in float32."""
     return cross_entropy(logits_SV.float(), targets_S, reduction="sum")
+
+
+def head_cross_entropy(hidden_SD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_S: Tensor) -> Tensor:
+    """summed_cross_entropy(linear(hidden, weight, bias), targets) for a frozen head, in chunks of `CHUNK` tokens.
+
+    The gradient of the hidden states is made in the forward, while a chunk's logits are there: one product with the
+    head forward and one back, and logits never stand whole.
+    """
+    result: Tensor = _HeadCrossEntropy.apply(hidden_SD, weight_VD, bias_V, targets_S)
+    return result
+
+
+class _HeadCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden_SD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_S: Tensor) -> Tensor:
+        wanted = ctx.needs_input_grad[0]
+        gradient_SD = torch.empty_like(hidden_SD) if wanted else None
+        total = hidden_SD.new_zeros((), dtype=torch.float32)
+        for start in range(0, len(targets_S), CHUNK):
+            place = slice(start, start + CHUNK)
+            logits_CV = linear(hidden_SD[place], weight_VD, bias_V).float()
+            targets_C1 = targets_S[place].unsqueeze(1)
+            logarithms_CV = logits_CV.log_softmax(-1)
+            total -= logarithms_CV.gather(1, targets_C1).sum()
+            if gradient_SD is not None:
+                # d loss / d logits = softmax - one at the target
+                slope_CV = logarithms_CV.exp_()
+                slope_CV.scatter_add_(1, targets_C1, slope_CV.new_full(targets_C1.shape, -1.0))
+                torch.mm(slope_CV.to(weight_VD.dtype), weight_VD, out=gradient_SD[place])
+        if gradient_SD is not None:
+            ctx.save_for_backward(gradient_SD)
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient_SD,) = ctx.saved_tensors
+        return gradient_SD * gradients[0].to(gradient_SD.dtype), None, None, None

@@ -13,7 +13,7 @@ import torch
 from lorafit.adapters.dropout import DropoutPlace
 from lorafit.data.batches import count_updates, iterate_batches
 from lorafit.errors import TrainingError
-from lorafit.hardware import Hardware, memory_in_use
+from lorafit.hardware import Hardware, keep_freed_memory, memory_in_use
 from lorafit.model.forward import Forward
 from lorafit.records import Event, Fit, Sample, note, warning
 from lorafit.train.interrupt import GracefulStop
@@ -78,6 +78,8 @@ def train(
     rise = warmup_updates(settings.warmup, outcome.updates)
     started = time.perf_counter()
     _recompute(forward.model, fit.recompute)
+    if hardware.device.type == "cpu":
+        keep_freed_memory()
     forward.model.train()
     with forward.running(), GracefulStop() as stop:
         validation.measure(0)

@@ -1,0 +1,65 @@
+"""The product of a frozen weight and its low-rank update, forward and backward, keeping nothing that is cheap to make.
+
+    forward    U = drop(X) A^T           Y = X W^T + b + s U B^T
+    backward   V = s G B                 dX = G W + drop'(V A)      dA = V^T drop(X)      dB = s G^T U
+
+(LoRA, arXiv 2106.09685, equation 3, and its chain rule.) Kept between the two: X, U [T, r], A, B and the seeds of the
+dropout mask. W is asked for again in the backward, so a quantised weight is dequantised twice and never kept. No
+gradient is made for W. Shapes: T tokens, I inputs, O outputs, r rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lorafit.ops.dropout import Mask, apply_mask, draw_mask
+
+
+class LoraLinear(torch.autograd.Function):
+    """y_TO = lora_linear(x_TI, weight() [O, I], bias [O] or None, A [r, I], B [O, r], scaling, mask or None)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        a: Tensor,
+        b: Tensor,
+        weight: Callable[[], Tensor],
+        bias: Tensor | None,
+        scaling: float,
+        mask: Mask | None,
+    ) -> Tensor:
+        x_TI = x.reshape(-1, x.shape[-1])
+        a_rI, b_Or = a.to(x.dtype), b.to(x.dtype) * scaling
+        keep_TI = None if mask is None else draw_mask(mask, x_TI)
+        u_Tr = (x_TI if keep_TI is None else apply_mask(x_TI, keep_TI, mask)) @ a_rI.T
+        y_TO = torch.nn.functional.linear(x_TI, weight(), bias)
+        y_TO.addmm_(u_Tr, b_Or.T)
+        ctx.save_for_backward(x_TI, u_Tr, a_rI, b_Or, keep_TI)
+        ctx.weight, ctx.scaling, ctx.mask, ctx.shape = weight, scaling, mask, x.shape
+        return y_TO.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x_TI, u_Tr, a_rI, b_Or, keep_TI = ctx.saved_tensors
+        g_TO = gradients[0].reshape(-1, gradients[0].shape[-1])
+        v_Tr = g_TO @ b_Or
+        dx = da = db = None
+        if ctx.needs_input_grad[0]:
+            dx_TI = g_TO @ ctx.weight()
+            if keep_TI is None:
+                dx_TI.addmm_(v_Tr, a_rI)
+            else:
+                dx_TI += apply_mask(v_Tr @ a_rI, keep_TI, ctx.mask)
+            dx = dx_TI.view(ctx.shape)
+        if ctx.needs_input_grad[1]:
+            seen_TI = x_TI if keep_TI is None else apply_mask(x_TI, keep_TI, ctx.mask)
+            da = (v_Tr.T @ seen_TI).float()
+        if ctx.needs_input_grad[2]:
+            db = (g_TO.T @ u_Tr).float().mul_(ctx.scaling)
+        return dx, da, db, None, None, None, None
