@@ -78,6 +78,15 @@ def test_a_run_leaves_a_whole_folder(recipe: Callable[..., Recipe]) -> None:
         assert json.loads((result.folder / name).read_text())["schema"] == 1
 
 
+def test_the_self_check_is_on_record_and_can_be_left_out(recipe: Callable[..., Recipe]) -> None:
+    result = finetune(recipe(train={"max_updates": 1}, evaluate={"prompts": 0}))
+    check = json.loads((result.folder / "self_check" / "step.json").read_text())
+    assert check["schema"] == 1 and check["gradients"] < 1e-4
+    without = finetune(recipe(name="without", train={"max_updates": 1, "self_check": False}, evaluate={"prompts": 0}))
+    assert not (without.folder / "self_check" / "step.json").exists()
+    assert metrics(result.folder)[1]["loss"] == metrics(without.folder)[1]["loss"], "the check changes nothing"
+
+
 def test_running_the_resolved_recipe_again_repeats_the_run(recipe: Callable[..., Recipe]) -> None:
     """Bit-identical on the same machine, dropout and shuffling included."""
     first = finetune(recipe(adapter={"dropout": 0.2}))
@@ -178,7 +187,15 @@ def test_a_forward_that_overflows_in_float16_stops_the_run(
     with pytest.raises(TrainingError, match="does not compute in this dtype"):
         finetune(recipe(model=made, evaluate={"prompts": 0}))
     with pytest.raises(TrainingError, match="training stops here"):
-        finetune(recipe(name="two", model=made, evaluate={"prompts": 0}, data={"held_out": 0.0}))
+        finetune(
+            recipe(
+                name="two",
+                model=made,
+                evaluate={"prompts": 0},
+                data={"held_out": 0.0},
+                train={"self_check": False},
+            )
+        )
 
 
 def test_gpt2_with_long_rows_is_bounded_to_its_positions(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -43,6 +44,7 @@ from lorafit.run import (
 )
 from lorafit.train.loop import Hooks, Outcome, planned_updates, train
 from lorafit.train.optim import check_optimizer
+from lorafit.train.self_check import self_check
 
 # Tokens through the model at once where the recipe says auto. Larger rows amortise the cost of a pass; these are the
 # sizes above which nothing more was gained on the CPU, and what a 24 GB card holds with an 8-billion-parameter base.
@@ -96,6 +98,10 @@ def finetune(recipe: Recipe, remote_code: bool = False, console: Console | None 
         forward, reason = choose_forward(injection.model)
         if reason:
             console.warn(f"{reason}: one example a row, which is slower but exact.")
+        if recipe.train.self_check:
+            check = self_check(forward, data.training.samples, injection.place, chosen.dtype)
+            write_json(run.self_check / "step.json", dataclasses.asdict(check))
+            console.say(check.sentence())
         fit = _fit(recipe, chosen)
         outcome = _train(recipe, run, status, console, injection, forward, fit, data, chosen, tokenizer)
         comparison = None

@@ -44,6 +44,9 @@ def add_parser(verbs: Any) -> None:
     for flag, setting, kind, shown in FLAGS:
         parser.add_argument(flag, dest=setting, type=kind, metavar=shown, help=descriptions[setting])
     parser.add_argument(
+        "--no-self-check", action="store_true", help="do not compare the fast step with the plain one before training"
+    )
+    parser.add_argument(
         "--trust-remote-code", action="store_true", help="run Python code that the model's folder brings (off)"
     )
     parser.set_defaults(run=run)
@@ -55,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
         recipe_file, overrides = None, [recipe_file, *overrides]
     given = vars(args)
     flags = {setting: given[setting] for _, setting, _, _ in FLAGS if given[setting] is not None}
+    if args.no_self_check:
+        flags["train.self_check"] = False
     if args.method:
         flags |= METHODS[args.method]
     if not recipe_file and not flags and not overrides:

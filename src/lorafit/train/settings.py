@@ -55,5 +55,8 @@ class TrainSettings(Settings):
     checkpoint_every: Positive | None = None
     """Updates between two copies of the adapter (or model) under checkpoints/."""
 
+    self_check: bool = True
+    """Before training, compare loss and gradients of two examples with plain transformers + PEFT."""
+
     seed: int = Field(0, ge=0, lt=2**63)
     """Seeds the order of the rows, the adapter's start and dropout."""
