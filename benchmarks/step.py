@@ -7,7 +7,8 @@ to 512 tokens), 16 examples an update; weights are random in the shape of SmolLM
 of rank 16 on every linear layer. The first two rows are plain transformers + PEFT with one example a pass, which
 measured best of all ways to call them without compilation (no padding). Then lorafit's tricks, each on top of the ones
 above it. Every round runs all stages in turn, on the same update; medians over the rounds. The loss of each stage is
-compared with the first one's, and no gradient may be zero. MFU counts 4 floating-point operations a parameter of the
+compared with the first one's, and no gradient may be zero. `--dropout 0.1` adds a last
+stage with it. MFU counts 4 floating-point operations a parameter of the
 linear layers and head, and token, against the fastest bfloat16 matrix product of this run.
 Without the shared folder, lengths of the same distribution (log-normal, median 164) are drawn.
 """
@@ -58,7 +59,7 @@ import peft  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
-from lorafit.adapters.dropout import DropoutPlace, place_dropout  # noqa: E402
+from lorafit.adapters.dropout import DropoutPlace, PlacedDropout, place_dropout  # noqa: E402
 from lorafit.adapters.fast import make_fast, make_plain  # noqa: E402
 from lorafit.data.pack import make_batch  # noqa: E402
 from lorafit.data.prepare import prepare  # noqa: E402
@@ -108,12 +109,18 @@ def matrix_roof() -> float:
 class Stage:
     """A way to compute one update: `prepare` puts the model in order, `run` gives the loss."""
 
-    def __init__(self, name: str, fast: bool, head: bool, matmul: bool, keep: bool, packed: str = "rows") -> None:
+    def __init__(
+        self, name: str, fast: bool, head: bool, matmul: bool, keep: bool, packed: str = "rows", dropout: bool = False
+    ) -> None:
         self.name, self.fast, self.head, self.matmul, self.keep, self.packed = name, fast, head, matmul, keep, packed
+        self.dropout = dropout
 
     @contextmanager
     def ready(self, model: Any) -> Iterator[Callable[[list[Sample], int], float]]:
         (make_fast if self.fast else make_plain)(model)
+        for module in model.modules():
+            if isinstance(module, PlacedDropout):
+                module.p = ARGS.dropout if self.dropout else 0.0
         attention.MATMUL_LENGTH = 1024 if self.matmul else 0
         (keep_freed_memory if self.keep else free_memory_as_usual)()
         plain = model.get_base_model()
@@ -157,6 +164,7 @@ STAGES = [
     Stage("+ LoRA layer", True, True, False, False),
     Stage("+ attention as matrix products", True, True, True, False),
     Stage("+ freed memory kept (lorafit)", True, True, True, True),
+    *([Stage(f"lorafit with dropout {ARGS.dropout}", True, True, True, True, dropout=True)] if ARGS.dropout else []),
 ]
 
 

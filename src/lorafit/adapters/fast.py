@@ -53,7 +53,7 @@ def frozen_weight(layer: Any, dtype: torch.dtype) -> Tensor:
 
 def dropout_mask(dropout: nn.Module) -> Mask | None:
     """The mask of a placed dropout at its place, None when nothing is dropped."""
-    if not isinstance(dropout, PlacedDropout) or not dropout.training:
+    if not isinstance(dropout, PlacedDropout) or not dropout.training or dropout.p == 0:
         return None
     return dropout.mask()
 

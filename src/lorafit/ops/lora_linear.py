@@ -3,9 +3,10 @@
     forward    U = drop(X) A^T           Y = X W^T + b + s U B^T
     backward   V = s G B                 dX = G W + drop'(V A)      dA = V^T drop(X)      dB = s G^T U
 
-(LoRA, arXiv 2106.09685, equation 3, and its chain rule.) Kept between the two: X, U [T, r], A, B and the seeds of the
-dropout mask. W is asked for again in the backward, so a quantised weight is dequantised twice and never kept. No
-gradient is made for W. Shapes: T tokens, I inputs, O outputs, r rank.
+(LoRA, arXiv 2106.09685, equation 3, and its chain rule; drop' = drop, as dropout is a product with its mask. The scale
+of the mask is put into A, which is small.) Kept between the two: X, U [T, r], A, B and the mask, a byte each. W is
+asked for again in the backward, so a quantised weight is dequantised twice and never kept. No gradient is made for W.
+Shapes: T tokens, I inputs, O outputs, r rank.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lorafit.ops.dropout import Mask, apply_mask, draw_mask
+from lorafit.ops.dropout import Mask, draw_mask, keep
 
 
 class LoraLinear(torch.autograd.Function):
@@ -34,13 +35,14 @@ class LoraLinear(torch.autograd.Function):
         mask: Mask | None,
     ) -> Tensor:
         x_TI = x.reshape(-1, x.shape[-1])
-        a_rI, b_Or = a.to(x.dtype), b.to(x.dtype) * scaling
+        scale = 1.0 if mask is None else mask.scale
+        a_rI, b_Or = (a if mask is None else a * scale).to(x.dtype), b.to(x.dtype) * scaling
         keep_TI = None if mask is None else draw_mask(mask, x_TI)
-        u_Tr = (x_TI if keep_TI is None else apply_mask(x_TI, keep_TI, mask)) @ a_rI.T
+        u_Tr = (x_TI if keep_TI is None else keep(x_TI, keep_TI)) @ a_rI.T
         y_TO = torch.nn.functional.linear(x_TI, weight(), bias)
         y_TO.addmm_(u_Tr, b_Or.T)
         ctx.save_for_backward(x_TI, u_Tr, a_rI, b_Or, keep_TI)
-        ctx.weight, ctx.scaling, ctx.mask, ctx.shape = weight, scaling, mask, x.shape
+        ctx.weight, ctx.scaling, ctx.scale, ctx.shape = weight, scaling, scale, x.shape
         return y_TO.view(*x.shape[:-1], -1)
 
     @staticmethod
@@ -55,11 +57,11 @@ class LoraLinear(torch.autograd.Function):
             if keep_TI is None:
                 dx_TI.addmm_(v_Tr, a_rI)
             else:
-                dx_TI += apply_mask(v_Tr @ a_rI, keep_TI, ctx.mask)
+                dx_TI += keep(v_Tr @ a_rI, keep_TI)
             dx = dx_TI.view(ctx.shape)
         if ctx.needs_input_grad[1]:
-            seen_TI = x_TI if keep_TI is None else apply_mask(x_TI, keep_TI, ctx.mask)
-            da = (v_Tr.T @ seen_TI).float()
+            seen_TI = x_TI if keep_TI is None else keep(x_TI, keep_TI)
+            da = (v_Tr.T @ seen_TI).float().mul_(ctx.scale)
         if ctx.needs_input_grad[2]:
             db = (g_TO.T @ u_Tr).float().mul_(ctx.scaling)
         return dx, da, db, None, None, None, None
