@@ -30,7 +30,7 @@ class PlacedDropout(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [..., D], its rows the documents that `place` names, one after another."""
-        if not self.training:
+        if not self.training or self.p == 0:
             return x
         mask = self.mask()
         return placed_dropout(x.reshape(-1, x.shape[-1]), mask.p, mask.lengths, mask.seeds).view(x.shape)
