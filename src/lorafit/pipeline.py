@@ -46,8 +46,8 @@ from lorafit.train.loop import Hooks, Outcome, planned_updates, train
 from lorafit.train.optim import check_optimizer
 from lorafit.train.self_check import self_check
 
-# Tokens through the model at once where the recipe says auto. Larger rows amortise the cost of a pass; these are the
-# sizes above which nothing more was gained on the CPU, and what a 24 GB card holds with an 8-billion-parameter base.
+# Tokens through the model at once where the recipe says auto: starting values, not measured optima. They change speed
+# and memory, never the result.
 TOKENS_PER_PASS = {"cpu": 2048, "mps": 2048, "cuda": 4096}
 CHECK_PROMPTS = 32
 LESS_MEMORY = (
