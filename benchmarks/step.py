@@ -15,95 +15,32 @@ Without the shared folder, lengths of the same distribution (log-normal, median 
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-SHAPES = {
-    "135m": {
-        "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
-        "num_attention_heads": 9, "num_key_value_heads": 3, "tie_word_embeddings": True,
-    },
-    "0.6b": {
-        "vocab_size": 151936, "hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28,
-        "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128, "tie_word_embeddings": True,
-    },
-}  # fmt: skip
-BATCH, LONGEST, RANK = 16, 512, 16
+import work
 
+PARSER = work.parser(__doc__)
+PARSER.add_argument("--dropout", type=float, default=0.0)
+PARSER.add_argument("--only", nargs="*", type=int, help="stages by number, from 0")
+ARGS = work.parse(PARSER)
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--shape", choices=SHAPES, default="135m")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--tokens-per-pass", type=int, default=2048)
-    parser.add_argument("--dropout", type=float, default=0.0)
-    parser.add_argument("--shared", type=Path, default=Path(__file__).parents[2] / "shared")
-    parser.add_argument("--only", nargs="*", type=int, help="stages by number, from 0")
-    return parser.parse_args()
-
-
-ARGS = arguments()
-os.environ["OMP_NUM_THREADS"] = str(ARGS.threads)
-
-import numpy as np  # noqa: E402
-import peft  # noqa: E402
 import torch  # noqa: E402
-import transformers  # noqa: E402
 
 from lorafit.adapters.dropout import DropoutPlace, PlacedDropout, place_dropout  # noqa: E402
 from lorafit.adapters.fast import make_fast, make_plain  # noqa: E402
-from lorafit.data.pack import make_batch  # noqa: E402
-from lorafit.data.prepare import prepare  # noqa: E402
-from lorafit.data.template import Renderer, choose_template  # noqa: E402
+from lorafit.data.pack import make_batch, prefix_numbers  # noqa: E402
 from lorafit.hardware import free_memory_as_usual, keep_freed_memory, memory_in_use  # noqa: E402
 from lorafit.model.forward import Forward, plain_head  # noqa: E402
 from lorafit.ops import attention  # noqa: E402
-from lorafit.records import Batch, Sample, Source  # noqa: E402
+from lorafit.records import Batch, Sample  # noqa: E402
 from lorafit.train.optim import MasterOptimizer  # noqa: E402
 from lorafit.train.step import train_step  # noqa: E402
-
-torch.set_num_threads(ARGS.threads)
-
-
-def samples(vocabulary: int, count: int) -> list[Sample]:
-    """Real lengths and masks where there are some; the ids fold into the shape's vocabulary."""
-    data, tokenizer = ARGS.shared / "data/alpaca/alpaca_en_demo.json", ARGS.shared / "tokenizers/gpt2"
-    if data.is_file() and tokenizer.is_dir():
-        made = transformers.AutoTokenizer.from_pretrained(tokenizer)
-        made.eos_token = made.eos_token or "<|endoftext|>"
-        renderer = Renderer(made, choose_template(made, "alpaca"))
-        part = prepare(renderer, str(data), 0.0, LONGEST, limit=count).training
-        return [Sample(s.token_ids % vocabulary, s.trained, s.example, s.source) for s in part.samples]
-    print("no shared folder: lengths are drawn, log-normal with a median of 164")
-    draw, made_up = np.random.default_rng(0), []
-    for number in range(count):
-        length = int(np.clip(draw.lognormal(np.log(164), 0.65), 16, LONGEST))
-        trained = np.arange(length) >= max(1, int(0.27 * length))
-        made_up.append(Sample(draw.integers(0, vocabulary, length), trained, number, Source("drawn", number + 1)))
-    return made_up
-
-
-def matrix_roof() -> float:
-    """The fastest bfloat16 matrix product of sizes as they occur here, in floating-point operations a second."""
-    shape = SHAPES[ARGS.shape]
-    inputs, outputs = shape["hidden_size"], shape["intermediate_size"]
-    best = 0.0
-    for tokens in (512, 1024, 2048):
-        x, w = torch.randn(tokens, inputs).bfloat16(), torch.randn(outputs, inputs).bfloat16()
-        for _ in range(40):
-            began = time.perf_counter()
-            torch.nn.functional.linear(x, w)
-            best = max(best, 2 * tokens * inputs * outputs / (time.perf_counter() - began))
-    return best
 
 
 class Stage:
@@ -141,7 +78,7 @@ class Stage:
             optimizer.clear()
             total, loss = sum(s.supervised_tokens for s in chosen), 0.0
             for sample in chosen:
-                PLACE.lengths, PLACE.examples = (len(sample),), (sample.example,)
+                PLACE.prefixes = prefix_numbers(sample.token_ids)
                 ids = torch.from_numpy(sample.token_ids)[None]
                 labels = torch.where(torch.from_numpy(sample.trained)[None], ids, -100)
                 part = model(input_ids=ids, labels=labels, use_cache=False).loss * (sample.supervised_tokens / total)
@@ -169,28 +106,16 @@ STAGES = [
 
 
 def main() -> int:
-    shape = SHAPES[ARGS.shape]
-    family = transformers.Qwen3Config if ARGS.shape == "0.6b" else transformers.LlamaConfig
-    torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(family(**shape), dtype=torch.bfloat16)
-    model.requires_grad_(False)
-    config = peft.LoraConfig(
-        r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", task_type="CAUSAL_LM", lora_dropout=ARGS.dropout
-    )
-    model = peft.get_peft_model(model, config).train()
+    model = work.plain_model(ARGS.shape, dropout=ARGS.dropout)
     place_dropout(model, PLACE)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(0, 0.02)
-    linear = sum(m.weight.numel() for m in model.modules() if type(m) is torch.nn.Linear and not m.weight.requires_grad)
-    rows = samples(shape["vocab_size"], BATCH * ARGS.rounds)
-    roof = matrix_roof()
+    operations = work.floating_point_operations(model)
+    rows = work.samples(ARGS.shared, work.SHAPES[ARGS.shape]["vocab_size"], work.BATCH * ARGS.rounds)
+    roof = work.matrix_roof(ARGS.shape)
     stages = [STAGES[i] for i in ARGS.only] if ARGS.only else STAGES
     rates: dict[str, list[float]] = {stage.name: [] for stage in stages}
     losses: dict[str, list[float]] = {stage.name: [] for stage in stages}
     for number in range(-1, ARGS.rounds):  # round -1 warms up
-        chosen = rows[max(0, number) * BATCH : (max(0, number) + 1) * BATCH]
+        chosen = rows[max(0, number) * work.BATCH : (max(0, number) + 1) * work.BATCH]
         tokens = sum(len(s) for s in chosen)
         for stage in stages:
             with stage.ready(model) as run:
@@ -202,7 +127,7 @@ def main() -> int:
                 losses[stage.name].append(loss)
     first = stages[0].name
     peak = memory_in_use(torch.device("cpu"))[1] / 2**30
-    print(f"\n{ARGS.shape}, bfloat16, {ARGS.threads} threads, {ARGS.rounds} rounds of {BATCH} examples,", end=" ")
+    print(f"\n{ARGS.shape}, bfloat16, {ARGS.threads} threads, {ARGS.rounds} rounds of {work.BATCH} examples,", end=" ")
     print(f"dropout {ARGS.dropout}, best matrix product {roof / 1e9:.0f} GFLOP/s, peak of all {peak:.1f} GiB")
     print(f"{'':46}{'tokens/s':>9}{'(range)':>14}{'ratio':>7}{'MFU':>6}{'loss off':>10}")
     for stage in stages:
@@ -211,7 +136,7 @@ def main() -> int:
         off = max(abs(a - b) / a for a, b in zip(losses[first], losses[stage.name], strict=True))
         print(
             f"{stage.name:46}{median:9.0f}{f'{min(found):.0f}-{max(found):.0f}':>14}"
-            f"{median / statistics.median(rates[first]):7.2f}{4 * linear * median / roof:6.0%}{off:10.1e}"
+            f"{median / statistics.median(rates[first]):7.2f}{operations * median / roof:6.0%}{off:10.1e}"
         )
     print(json.dumps({"shape": ARGS.shape, "rates": rates}))
     return 0

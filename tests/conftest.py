@@ -49,6 +49,10 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "gpt2": lambda: transformers.GPT2Config(
         vocab_size=512, n_embd=32, n_layer=2, n_head=4, n_inner=76, n_positions=256, bos_token_id=0, eos_token_id=0
     ),
+    # Query, key and value are one layer, gate and up another.
+    "phi3": lambda: transformers.Phi3Config(
+        **LLAMA_LIKE, sliding_window=6, original_max_position_embeddings=256, pad_token_id=0, eos_token_id=0
+    ),
 }
 
 

@@ -64,8 +64,8 @@ def test_a_run_leaves_a_whole_folder(recipe: Callable[..., Recipe]) -> None:
     updates = [line for line in lines if "loss" in line]
     assert [line["update"] for line in updates] == list(range(1, result.outcome.updates + 1))
     assert set(updates[0]) == {
-        "update", "epoch", "loss", "learning_rate", "gradient_norm", "tokens", "tokens_per_second", "memory_bytes",
-        "peak_memory_bytes", "elapsed_seconds",
+        "update", "epoch", "loss", "learning_rate", "gradient_norm", "tokens", "computed_tokens",
+        "tokens_per_second", "memory_bytes", "peak_memory_bytes", "elapsed_seconds",
     }  # fmt: skip
     held_out = [line for line in lines if "held_out_loss" in line]
     assert held_out[0]["update"] == 0 and held_out[-1]["update"] == result.outcome.updates

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import platform
 from collections.abc import Iterator
@@ -137,6 +138,74 @@ def _set_allocator(options: dict[int, int]) -> None:
         set_option(option, value)
 
 
+_ONEDNN_SENTENCE = (
+    "float32 products run through oneDNN: MKL's are slow on AMD processors, and a probe found oneDNN's as exact here"
+)
+
+
+@contextlib.contextmanager
+def float32_through_onednn(chosen: Hardware) -> Iterator[str | None]:
+    """Within this block the CPU's float32 products run through oneDNN where MKL is slow and oneDNN is as exact.
+
+    Yields the sentence that says so, or None where nothing is changed; after the block all is as it was found. What
+    decides is the processor's maker and a probe of the accuracy, never a clock: a run repeated on a machine takes the
+    same kernels and so gives the same bits. The switch is named for bfloat16 because oneDNN may then round to it, as
+    it does on processors with tile units; where those are missing it only moves the products out of MKL. Whoever has
+    set a precision keeps it.
+    """
+    switch = getattr(torch.backends.mkldnn, "matmul", None)  # torch 2.9 or newer
+    wanted = chosen.device.type == "cpu" and chosen.dtype == torch.float32 and _mkl_is_slow()
+    if not wanted or getattr(switch, "fp32_precision", None) != "none" or not _as_exact(switch):
+        yield None
+        return
+    with _switched(switch):
+        yield _ONEDNN_SENTENCE
+
+
+def _mkl_is_slow() -> bool:
+    # Without AVX-512 oneDNN's switch changes nothing, which is what torch's own check of it tells.
+    onednn = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return bool(onednn and torch.backends.mkl.is_available() and _maker() in ("AuthenticAMD", "HygonGenuine"))
+
+
+@contextlib.contextmanager
+def _switched(switch: Any) -> Iterator[None]:
+    switch.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        switch.fp32_precision = "none"
+
+
+def _as_exact(switch: Any) -> bool:
+    """Whether products with the switch on have float32's error; rounded to bfloat16 it is some 10,000 times that."""
+    for left, right in _probe_operands():
+        without = _error(left, right)
+        with _switched(switch):
+            if not _error(left, right) <= min(4 * without, 5e-6):
+                return False
+    return True
+
+
+def _error(left: torch.Tensor, right: torch.Tensor) -> float:
+    """The relative error of a product, in the Frobenius norm, against the one in float64."""
+    exact = left.double() @ right.double()
+    return float((_product(left, right).double() - exact).norm() / exact.norm())
+
+
+_product = torch.matmul
+
+
+def _probe_operands() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Pairs to multiply, in the layouts of a step: plain, odd sizes, one side transposed, the other, a batch."""
+    draw = functools.partial(torch.randn, generator=torch.Generator().manual_seed(0))
+    yield draw(320, 512), draw(512, 256)
+    yield draw(301, 517), draw(517, 203)
+    yield draw(256, 512), draw(320, 512).T
+    yield draw(512, 256).T, draw(512, 320)
+    yield draw(4, 160, 64), draw(4, 160, 64).transpose(1, 2)
+
+
 def _kib(text: str) -> int:
     return int(text.split()[0]) * 1024
 
@@ -164,10 +233,20 @@ def environment() -> dict[str, Any]:
 
 
 def _processor() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _maker() -> str:
+    """The maker as the processor names it, such as GenuineIntel; empty where it cannot be asked."""
+    return _cpuinfo("vendor_id") or platform.processor().rpartition(", ")[2]  # Windows: "..., AuthenticAMD"
+
+
+def _cpuinfo(field: str) -> str:
+    """A field of the first processor in Linux's list, or nothing."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
+            if line.startswith(field):
                 return line.split(":", 1)[1].strip()
     except OSError:
         pass
-    return platform.processor() or platform.machine()
+    return ""

@@ -44,6 +44,7 @@ from lorafit.run import (
 )
 from lorafit.train.loop import Hooks, Outcome, planned_updates, train
 from lorafit.train.optim import check_optimizer
+from lorafit.train.recompute import check_recompute
 from lorafit.train.self_check import self_check
 
 # Tokens through the model at once where the recipe says auto: starting values, not measured optima. They change speed
@@ -82,11 +83,13 @@ def finetune(recipe: Recipe, remote_code: bool = False, console: Console | None 
     tokenizer.chat_template = renderer.template.jinja  # so that every folder saved with this tokenizer carries it
     data = _prepare(recipe, renderer, longest_sequence(empty), console)
     run = RunFolder.create(Path(recipe.output) / str(recipe.name))
-    with Status(run) as status, _ending(status):
+    with Status(run) as status, _ending(status), hardware.float32_through_onednn(chosen) as rerouted:
         _write_inputs(run, recipe, data, renderer)
         with console.working(f"loading {recipe.model.name}"):
             base = load_base(folder, chosen, recipe.model.quantization, recipe.model.double_quantization, remote_code)
         _say_model(console, recipe, chosen)
+        if rerouted:
+            console.say(f"    {rerouted}")
         prompts = data.held_out.conversations[: recipe.evaluate.prompts]
         answers = _base_answers(recipe, console, base, renderer, prompts, data)
         with console.working("adding the adapter"):
@@ -130,6 +133,7 @@ def _checked(recipe: Recipe, folder: Path, chosen: hardware.Hardware, remote_cod
     """
     check_free(Path(recipe.output) / str(recipe.name))
     check_optimizer(recipe.train.optimizer, chosen.device.type)
+    check_recompute(recipe.train.recompute, chosen.device.type)
     empty = empty_model(folder, remote_code)
     if recipe.adapter.method == "lora":
         select(empty, recipe.adapter.targets)
@@ -237,8 +241,9 @@ def _say_injection(console: Console, injection: Injection) -> None:
 
 
 def _fit(recipe: Recipe, chosen: hardware.Hardware) -> Fit:
-    tokens = recipe.train.tokens_per_pass
-    return Fit(TOKENS_PER_PASS[chosen.device.type] if tokens == "auto" else tokens, recipe.train.recompute)
+    train = recipe.train
+    tokens = TOKENS_PER_PASS[chosen.device.type] if train.tokens_per_pass == "auto" else train.tokens_per_pass
+    return Fit(tokens, train.recompute, train.share_prefixes)
 
 
 def _base_answers(

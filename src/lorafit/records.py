@@ -68,7 +68,6 @@ class Sample:
 
     token_ids: np.ndarray
     trained: np.ndarray
-    example: int
     source: Source
 
     def __len__(self) -> int:
@@ -80,20 +79,43 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One row of tokens for one pass of the model: documents one after another, each attending only to itself.
+class Siblings:
+    """Runs of tokens that continue the same path: places `start` to `end` of a row, one run after another.
 
-    token_ids [T], position_ids [T] (restarting at 0 for each document), predict [S] (places whose *next* token is
-    trained), targets [S] (that next token). lengths: tokens of each document, summing to T. examples: the number of
-    each document in the data set, which names it for dropout.
+    A token attends to the places in `path` (ranges of the row, from the root down) and to its own run up to itself.
+    runs: (length, count) in order, for `count` neighbours of equal length.
+    """
+
+    start: int
+    end: int
+    path: tuple[tuple[int, int], ...]
+    runs: tuple[tuple[int, int], ...]
+
+    @property
+    def path_length(self) -> int:
+        return sum(end - start for start, end in self.path)
+
+
+# A row as a forest: documents that share nothing are the runs of one group without a path.
+Layout = tuple[Siblings, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of tokens for one pass of the model: documents that attend only to themselves, a shared beginning once.
+
+    token_ids [T], position_ids [T] (places in their documents). predict [S]: places whose *next* token is trained;
+    targets [S]: that next token; weights [S] float32: how many documents train it there. prefixes: uint64 [T], a number
+    that stands for a token and all that precede it in its document; it names the token for dropout.
     """
 
     token_ids: torch.Tensor
     position_ids: torch.Tensor
     predict: torch.Tensor
     targets: torch.Tensor
-    lengths: tuple[int, ...]
-    examples: tuple[int, ...]
+    weights: torch.Tensor
+    layout: Layout
+    prefixes: np.ndarray
 
     def to(self, device: torch.device) -> Row:
         return Row(
@@ -101,18 +123,24 @@ class Row:
             self.position_ids.to(device),
             self.predict.to(device),
             self.targets.to(device),
-            self.lengths,
-            self.examples,
+            self.weights.to(device),
+            self.layout,
+            self.prefixes,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The rows of one update, and the number of supervised tokens that its loss is averaged over."""
+    """The rows of one update, the supervised tokens that its loss is averaged over, and the tokens of its documents."""
 
     rows: tuple[Row, ...]
     supervised_tokens: int
     tokens: int
+
+    @property
+    def computed_tokens(self) -> int:
+        """Tokens that go through the model: fewer than `tokens` when documents share their beginnings."""
+        return sum(len(row.token_ids) for row in self.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +148,8 @@ class Fit:
     """How the work is cut to fit the machine: it changes speed and memory, never the result."""
 
     tokens_per_pass: int
-    recompute: Literal["none", "layers"] = "none"
+    recompute: str = "none"
+    share_prefixes: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import torch
 from lorafit.adapters.fast import FastLinear, make_fast, make_plain
 from lorafit.adapters.inject import Injection, inject
 from lorafit.adapters.settings import AdapterSettings
+from lorafit.data.pack import prefix_numbers
 from lorafit.hardware import Hardware
 from lorafit.model.load import load_base
 from lorafit.ops import lora_linear
@@ -26,7 +27,7 @@ def trained(folder: Path, quantization: str = "none", **settings: Any) -> Inject
     with torch.no_grad():
         for number, parameter in enumerate(p for p in injection.model.parameters() if p.requires_grad):
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
-    injection.place.lengths, injection.place.examples = (3, 4), (0, 1)
+    injection.place.prefixes = prefix_numbers(IDS[0].numpy())
     return injection
 
 

@@ -13,13 +13,13 @@ from lorafit.records import Sample, Source
 
 
 def samples_of(count: int) -> list[Sample]:
-    tokens, trained = np.array([1, 2]), np.array([False, True])
-    return [Sample(tokens, trained, number, Source("rows.json", number + 1)) for number in range(count)]
+    trained = np.array([False, True])
+    return [Sample(np.array([number, 2]), trained, Source("rows.json", number + 1)) for number in range(count)]
 
 
 def examples_of(count: int, batch_size: int, updates: int, seed: int = 0) -> list[list[int]]:
     batches = iterate_batches(samples_of(count), batch_size, updates, seed, tokens_per_pass=2)
-    return [sorted(example for row in batch.rows for example in row.examples) for _, batch in batches]
+    return [sorted(int(token) for row in batch.rows for token in row.token_ids[::2]) for _, batch in batches]
 
 
 @settings(deadline=None)

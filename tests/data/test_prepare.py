@@ -37,7 +37,6 @@ def test_the_parts_and_the_summary_agree(renderer: Renderer, data_file: Path) ->
     assert len(prepared.training) + len(prepared.held_out) == prepared.summary["rows"] == 40
     assert 0 < len(prepared.held_out) < 20
     training, statistics = prepared.training.samples, prepared.summary["training"]
-    assert [sample.example for sample in training] == list(range(len(training)))
     assert [s.source for s in training] == [c.source for c in prepared.training.conversations]
     assert statistics["tokens"] == sum(map(len, training))
     assert statistics["supervised_tokens"] == sum(s.supervised_tokens for s in training)

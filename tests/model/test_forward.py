@@ -19,7 +19,7 @@ CPU = Hardware(torch.device("cpu"), torch.float32, "a test")
 
 def row() -> Any:
     tokens = torch.arange(3, 15).numpy()
-    return make_row([Sample(tokens, tokens > 6, 0, Source("made", 1))])
+    return make_row([Sample(tokens, tokens > 6, Source("made", 1))])
 
 
 class OldModel(torch.nn.Module):
@@ -56,7 +56,7 @@ def test_attention_is_the_models_own_outside_of_a_run(llama: Path) -> None:
     assert reason is None
     with forward.running():
         assert model.config._attn_implementation == "lorafit_packed"
-        with pytest.raises(RuntimeError, match="does not hand document_lengths"):
+        with pytest.raises(RuntimeError, match="does not hand row_layout"):
             model(input_ids=ids)
     assert torch.equal(model(input_ids=ids).logits, before)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from lorafit.ops.loss import CHUNK, head_cross_entropy, summed_cross_entropy
 
@@ -14,9 +15,10 @@ def test_chunks_equal_the_whole(tokens: int, bias: bool) -> None:
     hidden, weight = torch.randn(tokens, 16, generator=draw), torch.randn(50, 16, generator=draw)
     shift = torch.randn(50, generator=draw) if bias else None
     targets = torch.randint(0, 50, (tokens,), generator=draw)
+    weights = torch.randint(1, 4, (tokens,), generator=draw).float()
     ours, theirs = hidden.clone().requires_grad_(), hidden.clone().requires_grad_()
-    found = head_cross_entropy(ours, weight, shift, targets)
-    wanted = summed_cross_entropy(torch.nn.functional.linear(theirs, weight, shift), targets)
+    found = head_cross_entropy(ours, weight, shift, targets, weights)
+    wanted = summed_cross_entropy(torch.nn.functional.linear(theirs, weight, shift), targets, weights)
     assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
     (found / 3).backward()
     (wanted / 3).backward()
@@ -25,9 +27,9 @@ def test_chunks_equal_the_whole(tokens: int, bias: bool) -> None:
 
 
 def test_without_gradients_only_the_loss_is_made() -> None:
-    hidden, weight = torch.randn(5, 4), torch.randn(9, 4)
+    hidden, weight, targets = torch.randn(5, 4), torch.randn(9, 4), torch.tensor([0, 1, 2, 3, 8])
     with torch.no_grad():
-        loss = head_cross_entropy(hidden, weight, None, torch.tensor([0, 1, 2, 3, 8]))
+        loss = head_cross_entropy(hidden, weight, None, targets, torch.ones(5))
     assert not loss.requires_grad
-    wanted = summed_cross_entropy(hidden @ weight.T, torch.tensor([0, 1, 2, 3, 8]))
+    wanted = cross_entropy(hidden @ weight.T, targets, reduction="sum")
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)

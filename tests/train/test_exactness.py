@@ -23,7 +23,7 @@ from lorafit.model.forward import Forward, choose_forward
 from lorafit.model.load import Base, load_base
 from lorafit.ops import attention
 from lorafit.ops.attention import PACKED
-from lorafit.records import Batch, Sample, Source
+from lorafit.records import Batch, Layout, Sample, Siblings, Source
 from lorafit.train.optim import MasterOptimizer
 from lorafit.train.step import train_step
 
@@ -39,7 +39,7 @@ def make_samples(lengths: Sequence[int] = LENGTHS) -> list[Sample]:
     for number, length in enumerate(lengths):
         trained = generator.random(length) < 0.6
         trained[0], trained[-1] = False, True
-        samples.append(Sample(generator.integers(3, 512, length), trained, number, Source("made", number + 1)))
+        samples.append(Sample(generator.integers(3, 512, length), trained, Source("made", number + 1)))
     return samples
 
 
@@ -97,7 +97,7 @@ def test_packed_rows_equal_one_example_at_a_time(bases: Callable[[str], Path], f
     forward, reason = choose_forward(injection.model)
     assert reason is None and forward.packed
     batch = make_batch(samples, tokens_per_pass=40)
-    assert len(batch.rows) == 2 and max(len(r.lengths) for r in batch.rows) > 1
+    assert len(batch.rows) == 2
     wanted = reference(injection.model, samples)
     assert base.model.config._attn_implementation != PACKED  # the reference is the plain model
     assert_equal(ours(injection, forward, batch), wanted)
@@ -116,7 +116,7 @@ def test_the_number_of_passes_changes_nothing(llama: Path, passes: int) -> None:
 
 
 def test_unpacked_rows_equal_packed_ones_with_dropout(llama: Path) -> None:
-    """The mask belongs to example and position, so a row of its own gives an example the mask it has in company."""
+    """The mask belongs to a token and its prefix, so a row of its own gives an example the mask it has in company."""
     _, injection = adapted(llama, dropout=0.3)
     samples = make_samples()
     forward, _ = choose_forward(injection.model)
@@ -130,7 +130,7 @@ def test_dropout_differs_between_updates_and_is_off_in_validation(llama: Path) -
     _, injection = adapted(llama, dropout=0.3)
     forward, _ = choose_forward(injection.model)
     (row,) = make_batch(make_samples((20,)), 100).rows
-    injection.place.lengths, injection.place.examples = row.lengths, row.examples
+    injection.place.prefixes = row.prefixes
     injection.model.train()
     losses = []
     with forward.running(), torch.no_grad():
@@ -179,8 +179,9 @@ def test_a_leaking_neighbour_is_seen_by_the_probe(llama: Path, monkeypatch: pyte
     _, injection = adapted(llama)
     right = attention.packed_attention
 
-    def leaking(*args: Any, document_lengths: tuple[int, ...], **kwargs: Any) -> Any:
-        return right(*args, document_lengths=(sum(document_lengths),), **kwargs)
+    def leaking(*args: Any, row_layout: Layout, **kwargs: Any) -> Any:
+        end = row_layout[-1].end
+        return right(*args, row_layout=(Siblings(0, end, (), ((end, 1),)),), **kwargs)
 
     monkeypatch.setitem(AttentionInterface._global_mapping, PACKED, leaking)
     forward, reason = choose_forward(injection.model)

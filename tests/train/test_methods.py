@@ -15,7 +15,7 @@ from lorafit.evaluate.held_out import mean_loss
 from lorafit.hardware import DTYPES, Hardware
 from lorafit.model.forward import choose_forward
 from lorafit.model.load import load_base
-from lorafit.records import Sample, Source
+from lorafit.records import Sample, Siblings, Source
 from lorafit.train.optim import MasterOptimizer
 from lorafit.train.step import train_step
 
@@ -61,7 +61,8 @@ def test_validation_leaves_training_as_it_was(
         # A plain evaluation as a user's own code would make it, which is what makes bitsandbytes repack.
         injection.model.eval()
         with torch.no_grad():
-            injection.model(input_ids=torch.tensor([[5, 6, 7]]), document_lengths=(3,), use_cache=False)
+            layout = (Siblings(0, 3, (), ((3, 1),)),)
+            injection.model(input_ids=torch.tensor([[5, 6, 7]]), row_layout=layout, use_cache=False)
         second = step(1, 0.0)
         assert first.keys() == second.keys() and first
         assert any(gradient.abs().max() > 0 for gradient in first.values())
@@ -80,5 +81,5 @@ def samples() -> list[Sample]:
     for number, length in enumerate((12, 20, 7, 15)):
         tokens = torch.randint(3, 512, (length,), generator=generator).numpy()
         trained = torch.arange(length).numpy() >= length // 2
-        made.append(Sample(tokens, trained, number, Source("made", number + 1)))
+        made.append(Sample(tokens, trained, Source("made", number + 1)))
     return made

@@ -19,7 +19,7 @@ from lorafit.model.forward import choose_forward
 from lorafit.model.load import load_base
 from lorafit.ops import attention, lora_linear
 from lorafit.ops.attention import PACKED
-from lorafit.records import Sample, Source
+from lorafit.records import Layout, Sample, Siblings, Source
 from lorafit.train.self_check import self_check
 
 
@@ -27,7 +27,7 @@ from lorafit.train.self_check import self_check
 def samples() -> list[Sample]:
     draw = np.random.default_rng(4)
     return [
-        Sample(draw.integers(3, 512, n), np.arange(n) > 3, i, Source("made", i + 1)) for i, n in enumerate((40, 18, 25))
+        Sample(draw.integers(3, 512, n), np.arange(n) > 3, Source("made", i + 1)) for i, n in enumerate((40, 18, 25))
     ]
 
 
@@ -92,8 +92,9 @@ def test_a_neighbour_attended_to_is_seen(
     injection, forward = prepared(llama, dtype)
     right = attention.packed_attention
 
-    def leaking(*args: Any, document_lengths: tuple[int, ...], **kwargs: Any) -> Any:
-        return right(*args, document_lengths=(sum(document_lengths),), **kwargs)
+    def leaking(*args: Any, row_layout: Layout, **kwargs: Any) -> Any:
+        end = row_layout[-1].end
+        return right(*args, row_layout=(Siblings(0, end, (), ((end, 1),)),), **kwargs)
 
     monkeypatch.setitem(AttentionInterface._global_mapping, PACKED, leaking)
     with pytest.raises(SelfCheckFailed):

@@ -1,13 +1,14 @@
-"""PEFT's dropout modules exchanged for ones whose mask depends on the example, not on how examples are packed."""
+"""PEFT's dropout modules exchanged for ones whose mask depends on the tokens, not on how examples are packed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
-from lorafit.ops.dropout import Mask, document_seed, placed_dropout
+from lorafit.ops.dropout import Mask, module_seed, placed_dropout
 
 
 @dataclass(slots=True)
@@ -16,12 +17,11 @@ class DropoutPlace:
 
     seed: int = 0
     update: int = 0
-    lengths: tuple[int, ...] = ()
-    examples: tuple[int, ...] = ()
+    prefixes: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.uint64))
 
 
 class PlacedDropout(nn.Dropout):
-    """Dropout whose mask is a function of seed, update, module, example and position (ops/dropout.py)."""
+    """Dropout whose mask is a function of seed, update, module and prefix (ops/dropout.py)."""
 
     def __init__(self, p: float, name: str, place: DropoutPlace) -> None:
         super().__init__(p)
@@ -29,17 +29,15 @@ class PlacedDropout(nn.Dropout):
         self.place = place
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: [..., D], its rows the documents that `place` names, one after another."""
+        """x: [..., D], its rows the tokens of the row that `place` names."""
         if not self.training or self.p == 0:
             return x
-        mask = self.mask()
-        return placed_dropout(x.reshape(-1, x.shape[-1]), mask.p, mask.lengths, mask.seeds).view(x.shape)
+        return placed_dropout(x.reshape(-1, x.shape[-1]), self.mask()).view(x.shape)
 
     def mask(self) -> Mask:
         """The mask of this module at the place where training is."""
         place = self.place
-        seeds = tuple(document_seed(place.seed, place.update, self.name, example) for example in place.examples)
-        return Mask(self.p, place.lengths, seeds)
+        return Mask(self.p, module_seed(place.seed, place.update, self.name), place.prefixes)
 
 
 def place_dropout(model: Any, place: DropoutPlace) -> None:

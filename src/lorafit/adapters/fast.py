@@ -16,7 +16,7 @@ from peft.tuners.lora import layer as peft_layer
 from torch import Tensor, nn
 
 from lorafit.adapters.dropout import PlacedDropout
-from lorafit.model.quantize import dequantized_weight, is_quantized
+from lorafit.model.quantize import computed_weight, is_quantized
 from lorafit.ops.dropout import Mask
 from lorafit.ops.lora_linear import LoraLinear
 
@@ -47,7 +47,7 @@ class FastLinear(_Fast, peft_layer.Linear):
 
 def frozen_weight(layer: Any, dtype: torch.dtype) -> Tensor:
     """The weight [out, in] that a frozen layer computes with."""
-    weight: Tensor = dequantized_weight(layer).to(dtype) if is_quantized(layer) else layer.weight
+    weight: Tensor = computed_weight(layer, dtype) if is_quantized(layer) else layer.weight
     return weight
 
 

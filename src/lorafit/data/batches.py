@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from lorafit.data.pack import make_batch
+from lorafit.data.pack import LEAST_SHARED, make_batch
 from lorafit.records import Batch, Sample
 
 
@@ -25,7 +25,13 @@ def epoch_order(samples: int, seed: int, epoch: int) -> list[int]:
 
 
 def iterate_batches(
-    samples: Sequence[Sample], batch_size: int, updates: int, seed: int, tokens_per_pass: int, packed: bool = True
+    samples: Sequence[Sample],
+    batch_size: int,
+    updates: int,
+    seed: int,
+    tokens_per_pass: int,
+    packed: bool = True,
+    least_shared: int | None = LEAST_SHARED,
 ) -> Iterator[tuple[float, Batch]]:
     """(epochs done after this update, batch) for each of `updates` updates."""
     per_epoch = math.ceil(len(samples) / batch_size)
@@ -34,4 +40,4 @@ def iterate_batches(
         if place == 0:
             order = epoch_order(len(samples), seed, epoch)
         chosen = [samples[i] for i in order[place * batch_size : (place + 1) * batch_size]]
-        yield (update + 1) / per_epoch, make_batch(chosen, tokens_per_pass, packed)
+        yield (update + 1) / per_epoch, make_batch(chosen, tokens_per_pass, packed, least_shared)

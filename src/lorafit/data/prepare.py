@@ -112,13 +112,13 @@ def _render(
         tally.rejected.append(Rejected(Record(fields, conversation.source), "length", problem))
 
     for conversation in conversations:
-        whole = renderer.sample(conversation, example=len(samples))
+        whole = renderer.sample(conversation)
         if len(whole) > max_length:
             overlong.append(whole)
             if too_long == "drop":
                 reject(conversation, f"{len(whole)} tokens, longer than data.max_length={max_length}")
                 continue
-        sample = Sample(whole.token_ids[:max_length], whole.trained[:max_length], whole.example, whole.source)
+        sample = Sample(whole.token_ids[:max_length], whole.trained[:max_length], whole.source)
         if not sample.supervised_tokens:
             reject(conversation, f"no token of an answer is left within data.max_length={max_length}")
             continue

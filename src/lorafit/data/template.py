@@ -142,7 +142,7 @@ class Renderer:
         ids: list[int] = self.tokenizer(self.text(messages, ask=True), add_special_tokens=False).input_ids
         return ids
 
-    def sample(self, conversation: Conversation, example: int = 0) -> Sample:
+    def sample(self, conversation: Conversation) -> Sample:
         """Tokens and loss mask of a conversation.
 
         Raises DataError when an answer cannot be found in the rendering.
@@ -155,7 +155,7 @@ class Renderer:
             # A token counts when any part of it is inside: the tokens of one character all stand where it stands.
             trained |= (offsets[:, 1] > start) & (offsets[:, 0] < end)
         trained[:1] = False  # nothing predicts the first token
-        return Sample(token_ids, trained, example, conversation.source)
+        return Sample(token_ids, trained, conversation.source)
 
     def decode(self, token_ids: np.ndarray) -> str:
         """The text that tokens stand for, special tokens included."""

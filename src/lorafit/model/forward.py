@@ -40,17 +40,18 @@ class Forward:
     def __call__(self, row: Row) -> Tensor:
         """The sum over the row's supervised tokens of -log p(token), in nats; a scalar with a gradient."""
         row = row.to(self.device)
-        extra: dict[str, Any] = {"document_lengths": row.lengths} if self.packed else {}
+        extra: dict[str, Any] = {"row_layout": row.layout} if self.packed else {}
         if self._positions:
             extra["position_ids"] = row.position_ids[None]
         if self._head is not None:
             plain = _plain_model(self.model)
             hidden_TD = plain.get_decoder()(input_ids=row.token_ids[None], use_cache=False, **extra)[0][0]
-            return head_cross_entropy(hidden_TD[row.predict], self._head.weight, self._head.bias, row.targets)
+            hidden_SD, head = hidden_TD[row.predict], self._head
+            return head_cross_entropy(hidden_SD, head.weight, head.bias, row.targets, row.weights)
         if self._selects:
             extra["logits_to_keep"] = row.predict
         logits = self.model(input_ids=row.token_ids[None], use_cache=False, **extra).logits[0]
-        return summed_cross_entropy(logits if self._selects else logits[row.predict], row.targets)
+        return summed_cross_entropy(logits if self._selects else logits[row.predict], row.targets, row.weights)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -66,30 +67,36 @@ def choose_forward(model: Any) -> tuple[Forward, str | None]:
     """A packed Forward when the model passes the two-document probe, else one example a row, with the reason why.
 
     Old architectures, convolutions and state-space layers let neighbours leak into one another. The probe sees it: a
-    document's loss must not change with its neighbour (to the last digits, in any dtype), and the loss of two
-    documents in one row must be the sum of their losses alone (which also sees wrong positions).
+    document's loss must not change with its neighbour (to the last digits, in any dtype), and the loss of three
+    documents in one row, two of them with the same beginning, must be the sum of their losses alone (which also sees
+    wrong positions).
     """
     vocabulary = _plain_model(model).get_input_embeddings().weight.shape[0]
     draw = torch.Generator().manual_seed(0)
 
-    def document(length: int, trained: slice) -> Sample:
-        tokens, mask = torch.randint(0, vocabulary, (length,), generator=draw).numpy(), np.zeros(length, dtype=bool)
-        mask[trained] = True
-        return Sample(tokens, mask, 0, Source("probe", 1))
+    def tokens(length: int) -> np.ndarray:
+        return torch.randint(0, vocabulary, (length,), generator=draw).numpy()
 
-    one, other = document(5, slice(1, None)), document(7, slice(1, None))
+    def document(token_ids: np.ndarray, trained: slice) -> Sample:
+        mask = np.zeros(len(token_ids), dtype=bool)
+        mask[trained] = True
+        return Sample(token_ids, mask, Source("probe", 1))
+
+    beginning = tokens(4)
+    alike = [document(np.concatenate([beginning, tokens(length)]), slice(1, None)) for length in (1, 3)]
     # A neighbour is seen best from the first tokens beside it.
-    neighbour, stranger, looked_at = document(5, slice(0)), document(5, slice(0)), document(7, slice(1, 3))
+    neighbour, stranger = (document(tokens(5), slice(0)) for _ in range(2))
+    looked_at = document(tokens(7), slice(1, 3))
     head = plain_head(_plain_model(model))
     packed, alone = Forward(model, packed=True, head=head), Forward(model, packed=False, head=head)
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            separate = sum(alone(make_row([d])).item() for d in (one, other))
+            separate = sum(alone(make_row([d])).item() for d in (looked_at, *alike))
             with packed.running():
-                together = packed(make_row([one, other])).item()
-                beside = [packed(make_row([first, looked_at])).item() for first in (neighbour, stranger)]
+                together = packed(make_row([looked_at, *alike], least_shared=1)).item()
+                beside = [packed(make_row([first, looked_at], None)).item() for first in (neighbour, stranger)]
     except (RuntimeError, TypeError, KeyError, ValueError) as error:
         return alone, f"{type(_plain_model(model)).__name__} cannot pack rows ({' '.join(str(error).split())[:200]})"
     finally:

@@ -15,9 +15,11 @@ weight, so such a weight is dequantised as one long row, which is right for ever
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -131,6 +133,55 @@ def dequantized_weight(layer: Any) -> Tensor:
     constants = layer.state.SCB if layer.state.SCB is not None else weight.SCB
     rows = layer.state.CB if layer.state.CB is not None else weight.data
     return rows.float() * (constants.float().unsqueeze(1) / 127.0)  # type: ignore[no-any-return]
+
+
+class SharedWeights:
+    """Dequantised weights handed on from a recomputation to the backward after it, which then dequantises nothing.
+
+    Kept are the weights of the last recomputation alone, each until it is asked for.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[nn.Module, Tensor] = {}
+        self._filling = False
+
+    @contextlib.contextmanager
+    def recomputing(self) -> Iterator[None]:
+        """Within this block weights are dequantised and kept; after it they are given away."""
+        self._kept.clear()
+        self._filling = True
+        try:
+            yield
+        finally:
+            self._filling = False
+
+    def weight(self, layer: Any, dtype: torch.dtype) -> Tensor:
+        """The weight of a quantised layer, [out, in]."""
+        kept = None if self._filling else self._kept.pop(layer, None)
+        weight = dequantized_weight(layer).to(dtype) if kept is None else kept
+        if self._filling:
+            self._kept[layer] = weight
+        return weight
+
+
+@contextlib.contextmanager
+def sharing_weights(part: nn.Module, shared: SharedWeights) -> Iterator[None]:
+    """Within this block `computed_weight` of the 4-bit layers under `part` goes through `shared`."""
+    # PEFT's layers show the weight of the base layer within them as theirs.
+    layers = [layer for layer in part.modules() if type(layer._parameters.get("weight")).__name__ == "Params4bit"]
+    for layer in layers:
+        layer.shared_weights = shared  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.shared_weights
+
+
+def computed_weight(layer: Any, dtype: torch.dtype) -> Tensor:
+    """The weight of a quantised layer in the dtype of a product, [out, in]: dequantised here, or shared."""
+    shared: SharedWeights | None = getattr(layer, "shared_weights", None)
+    return dequantized_weight(layer).to(dtype) if shared is None else shared.weight(layer, dtype)
 
 
 def requantize(layer: Any, weight: Tensor) -> None:

@@ -1,8 +1,10 @@
 """Dropout whose mask does not depend on how the work is cut.
 
-The mask is a function of seed, update, module, example, position and column, computed anew for each element by hashing
-(a counter-based generator, as in Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011). So packing, the
-number of passes and recomputation change nothing, and the mask is the same on every device.
+The mask is a function of seed, update, module, column, and of the token and all that precede it in its document (its
+place in the prefix tree), computed anew for each element by hashing (a counter-based generator, as in Salmon et al.,
+"Parallel random numbers: as easy as 1, 2, 3", 2011). So packing, sharing a beginning, the number of passes and
+recomputation change nothing, and the mask is the same on every device. Documents that begin alike are dropped alike
+there, within an update: that is what makes sharing exact.
 """
 
 from __future__ import annotations
@@ -20,15 +22,15 @@ STEPS = 2**15
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """What decides a dropout mask over documents that stand one after another: lengths[i] tokens from seeds[i].
+    """What decides a dropout mask: the rate, a seed, and the number of each token's prefix (uint64 [T]; Row.prefixes).
 
     An element takes 15 bits of its hash, so `p` is rounded to a multiple of 2**-15; the scale is that of the rounded
     rate, and the expectation exact.
     """
 
     p: float
-    lengths: tuple[int, ...]
-    seeds: tuple[int, ...]
+    seed: int
+    prefixes: np.ndarray
 
     @property
     def dropped_steps(self) -> int:
@@ -40,20 +42,17 @@ class Mask:
         return STEPS / (STEPS - self.dropped_steps)
 
 
-def document_seed(seed: int, update: int, module: str, example: int) -> int:
-    """63 bits that name the dropout of one document in one module at one update."""
-    digest = hashlib.blake2b(f"{seed}/{update}/{module}/{example}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
+def module_seed(seed: int, update: int, module: str) -> int:
+    """64 bits that name the dropout of one module at one update."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{update}/{module}".encode(), digest_size=8).digest(), "big")
 
 
 def draw_mask(mask: Mask, like_TD: Tensor) -> Tensor:
     """The mask [T, D], int8: -1 (all bits set) where an element is kept, 0 where it is dropped."""
     rows, columns = like_TD.shape
-    if sum(mask.lengths) != rows:
-        raise ValueError(f"documents of {sum(mask.lengths)} tokens in all, but {rows} rows")
-    seeds = np.repeat(np.array(mask.seeds, dtype=np.uint64), mask.lengths)
-    positions = np.concatenate([np.arange(length, dtype=np.uint64) for length in mask.lengths])
-    token_T1 = torch.from_numpy(_hash64(seeds + positions * np.uint64(0x9E3779B97F4A7C15))).to(like_TD.device)[:, None]
+    if len(mask.prefixes) != rows:
+        raise ValueError(f"prefixes of {len(mask.prefixes)} tokens, but {rows} rows")
+    token_T1 = torch.from_numpy(_hash64(mask.prefixes ^ np.uint64(mask.seed))).to(like_TD.device)[:, None]
     # Two elements from each 32-bit word: the finish of MurmurHash3, in place because it is over all elements.
     word_TW = token_T1 ^ _columns(-(-columns // 2), like_TD.device)
     word_TW *= -2048144789  # 0x85EBCA6B
@@ -87,7 +86,6 @@ def _hash64(values: np.ndarray) -> np.ndarray:
     return upper
 
 
-def placed_dropout(x_TD: Tensor, p: float, lengths: tuple[int, ...], seeds: tuple[int, ...]) -> Tensor:
-    """Drop each element with probability `p` and scale the rest, document by document; differentiable."""
-    mask = Mask(p, lengths, seeds)
+def placed_dropout(x_TD: Tensor, mask: Mask) -> Tensor:
+    """Drop each element as the mask says and scale the rest; differentiable."""
     return x_TD * draw_mask(mask, x_TD).to(x_TD.dtype).mul_(-mask.scale)

@@ -15,24 +15,28 @@ from torch.nn.functional import cross_entropy, linear
 CHUNK = 256
 
 
-def summed_cross_entropy(logits_SV: Tensor, targets_S: Tensor) -> Tensor:
-    """The sum of -log p(target) in nats, computed in float32."""
-    return cross_entropy(logits_SV.float(), targets_S, reduction="sum")
+def summed_cross_entropy(logits_SV: Tensor, targets_S: Tensor, weights_S: Tensor) -> Tensor:
+    """The sum of -weight log p(target) in nats, computed in float32."""
+    return cross_entropy(logits_SV.float(), targets_S, reduction="none") @ weights_S
 
 
-def head_cross_entropy(hidden_SD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_S: Tensor) -> Tensor:
-    """summed_cross_entropy(linear(hidden, weight, bias), targets) for a frozen head, in chunks of `CHUNK` tokens.
+def head_cross_entropy(
+    hidden_SD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_S: Tensor, weights_S: Tensor
+) -> Tensor:
+    """summed_cross_entropy(linear(hidden, weight, bias), targets, weights) for a frozen head, `CHUNK` tokens at a time.
 
     The gradient of the hidden states is made in the forward, while a chunk's logits are there: one product with the
     head forward and one back, and logits never stand whole.
     """
-    result: Tensor = _HeadCrossEntropy.apply(hidden_SD, weight_VD, bias_V, targets_S)
+    result: Tensor = _HeadCrossEntropy.apply(hidden_SD, weight_VD, bias_V, targets_S, weights_S)
     return result
 
 
 class _HeadCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden_SD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_S: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, hidden_SD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_S: Tensor, weights_S: Tensor
+    ) -> Tensor:
         wanted = ctx.needs_input_grad[0]
         gradient_SD = torch.empty_like(hidden_SD) if wanted else None
         total = hidden_SD.new_zeros((), dtype=torch.float32)
@@ -41,18 +45,18 @@ class _HeadCrossEntropy(torch.autograd.Function):
             logits_CV = linear(hidden_SD[place], weight_VD, bias_V).float()
             targets_C1 = targets_S[place].unsqueeze(1)
             logarithms_CV = logits_CV.log_softmax(-1)
-            total -= logarithms_CV.gather(1, targets_C1).sum()
+            total -= logarithms_CV.gather(1, targets_C1).squeeze(1) @ weights_S[place]
             if gradient_SD is not None:
-                # d loss / d logits = softmax - one at the target
+                # d loss / d logits = weight (softmax - one at the target); the weight goes in after the product
                 slope_CV = logarithms_CV.exp_()
                 slope_CV.scatter_add_(1, targets_C1, slope_CV.new_full(targets_C1.shape, -1.0))
                 torch.mm(slope_CV.to(weight_VD.dtype), weight_VD, out=gradient_SD[place])
         if gradient_SD is not None:
-            ctx.save_for_backward(gradient_SD)
+            ctx.save_for_backward(gradient_SD.mul_(weights_S.unsqueeze(1)))
         return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient_SD,) = ctx.saved_tensors
-        return gradient_SD * gradients[0].to(gradient_SD.dtype), None, None, None
+        return gradient_SD * gradients[0].to(gradient_SD.dtype), None, None, None, None

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from lorafit.adapters.dropout import DropoutPlace
 from lorafit.data.batches import count_updates, iterate_batches
+from lorafit.data.pack import LEAST_SHARED
 from lorafit.errors import TrainingError
 from lorafit.hardware import Hardware, keep_freed_memory, memory_in_use
 from lorafit.model.forward import Forward
-from lorafit.records import Event, Fit, Sample, note, warning
+from lorafit.records import Batch, Event, Fit, Sample, note, warning
 from lorafit.train.interrupt import GracefulStop
 from lorafit.train.optim import MasterOptimizer
+from lorafit.train.recompute import recomputing
 from lorafit.train.schedule import learning_rate, warmup_updates
 from lorafit.train.settings import TrainSettings
 from lorafit.train.step import Step, train_step
 
 Observe = Callable[[Event], None]
+LOOKED_AT = 32  # updates that say how much is shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +79,20 @@ def train(
     validation = _Validation(settings, hooks, outcome)
     rise = warmup_updates(settings.warmup, outcome.updates)
     started = time.perf_counter()
-    _recompute(forward.model, fit.recompute)
     if hardware.device.type == "cpu":
         keep_freed_memory()
     forward.model.train()
-    with forward.running(), GracefulStop() as stop:
+    with recomputing(forward.model, fit.recompute), forward.running(), GracefulStop() as stop:
         validation.measure(0)
-        batches = iterate_batches(
-            samples, settings.batch_size, outcome.updates, settings.seed, fit.tokens_per_pass, forward.packed
-        )
-        for update, (epoch, batch) in enumerate(batches):
+
+        def batches(updates: int) -> Iterator[tuple[float, Batch]]:
+            least = LEAST_SHARED if fit.share_prefixes else None
+            return iterate_batches(
+                samples, settings.batch_size, updates, settings.seed, fit.tokens_per_pass, forward.packed, least
+            )
+
+        _say_shared([batch for _, batch in batches(min(outcome.updates, LOOKED_AT))], hooks.observe)
+        for update, (epoch, batch) in enumerate(batches(outcome.updates)):
             rate = learning_rate(update, outcome.updates, peak_learning_rate, settings.schedule, rise)
             began = time.perf_counter()
             step = train_step(forward, batch, optimizer, scaler, place, update, rate, settings.max_gradient_norm)
@@ -104,6 +110,7 @@ def train(
                         "learning_rate": rate,
                         "gradient_norm": step.gradient_norm,
                         "tokens": batch.tokens,
+                        "computed_tokens": batch.computed_tokens,
                         "tokens_per_second": batch.tokens / seconds,
                         "memory_bytes": memory,
                         "peak_memory_bytes": peak_memory,
@@ -129,6 +136,14 @@ def train(
             hooks.keep()
     outcome.seconds = time.perf_counter() - started
     return outcome
+
+
+def _say_shared(batches: Sequence[Batch], observe: Observe) -> None:
+    """How much of the first updates is computed once for several examples, when it is worth a word."""
+    tokens = sum(batch.tokens for batch in batches)
+    shared = 1 - sum(batch.computed_tokens for batch in batches) / tokens
+    if shared >= 0.01:
+        observe(note(f"{shared:.0%} of tokens shared: examples that begin alike have it computed once, exactly"))
 
 
 class _Validation:
@@ -181,8 +196,3 @@ def _check(step: Step, update: int, scaler: torch.amp.GradScaler, observe: Obser
         )
     if step.gradient_norm == 0 and step.loss > 0 and update == 1:
         raise TrainingError("The first update has a gradient of exactly 0: nothing would be learned.")
-
-
-def _recompute(model: Any, policy: str) -> None:
-    if policy == "layers":
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

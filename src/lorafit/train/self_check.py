@@ -117,7 +117,7 @@ def _outcome(
     total, gradients = 0.0, {name: torch.zeros_like(p, dtype=torch.float32) for name, p in named.items()}
     for group in groups:
         row = make_row(group)
-        place.update, place.lengths, place.examples = 0, row.lengths, row.examples
+        place.update, place.prefixes = 0, row.prefixes
         loss = forward(row) / supervised
         made = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
         for name, gradient in zip(named, made, strict=True):

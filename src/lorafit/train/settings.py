@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from lorafit.settings import Settings
 
 Positive = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+
+RECOMPUTE = re.compile(r"none|attention|every-([2-9]|[1-9]\d+)|layers|offload")
+RECOMPUTE_POLICIES = "none, attention, every-2 (or every-3, and so on), layers or offload"
+
+
+def _is_a_policy(policy: str) -> str:
+    if not RECOMPUTE.fullmatch(policy):
+        raise ValueError(f"input should be {RECOMPUTE_POLICIES}")
+    return policy
 
 
 class TrainSettings(Settings):
@@ -43,8 +53,12 @@ class TrainSettings(Settings):
     tokens_per_pass: Positive | Literal["auto"] = "auto"
     """Tokens that go through the model at once; memory and speed, never the result."""
 
-    recompute: Literal["none", "layers"] = "none"
-    """Recompute each layer in the backward instead of keeping its activations: less memory, about a third more time."""
+    share_prefixes: bool = True
+    """Compute what examples of an update have in common at their beginning once: speed and memory, never the result."""
+
+    recompute: Annotated[str, AfterValidator(_is_a_policy)] = "none"
+    """What is recomputed in the backward instead of kept, least memory last: none, attention, every-2 (or every-3, ...:
+    each such layer), layers, offload (on CUDA: layers, with their inputs in the host's memory); never the result."""
 
     validate_every: Positive | Literal["auto", "never"] = "auto"
     """Updates between two measurements of the held-out loss; auto measures about ten times a run."""

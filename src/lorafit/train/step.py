@@ -38,7 +38,7 @@ def train_step(
     optimizer.clear()
     loss = 0.0
     for row in batch.rows:
-        place.update, place.lengths, place.examples = update, row.lengths, row.examples
+        place.update, place.prefixes = update, row.prefixes
         row_loss = forward(row) / batch.supervised_tokens
         scaler.scale(row_loss).backward()
         optimizer.collect_gradients()
