@@ -13,7 +13,7 @@ import pytest
 import torch
 import transformers
 
-from lorafit import Recipe, finetune, load_recipe, open_run
+from lorafit import Recipe, finetune, load_recipe, open_run, pipeline
 from lorafit.errors import DataError, DoesNotFit, LorafitError, ModelError, RunError, TrainingError
 from lorafit.infer.chat import Chat
 from lorafit.observe.console import Console
@@ -283,3 +283,43 @@ def test_a_run_without_weights_says_its_state(recipe: Callable[..., Recipe], tmp
     result = finetune(recipe(evaluate={"prompts": 0}, train={"max_updates": 1}))
     with pytest.raises(LorafitError, match="holds no trained weights at 000007"):
         open_run(result.folder, checkpoint=7)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "worth", "compiled"),
+    [("never", 0, False), ("always", 600, True), ("auto", 600, False), ("auto", 0, True)],
+)
+def test_compiling_is_for_long_runs(
+    recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch, wanted: str, worth: float, compiled: bool
+) -> None:
+    asked: list[bool] = []
+    right = pipeline.fuse
+
+    def asking(model: Any, compile: bool) -> Any:
+        asked.append(compile)
+        return right(model, compile=False)
+
+    monkeypatch.setattr(pipeline, "fuse", asking)
+    monkeypatch.setattr(pipeline, "WORTH_COMPILING", worth)
+    finetune(recipe(train={"compile": wanted, "max_updates": 1}, evaluate={"prompts": 0}))
+    assert asked == [compiled]
+
+
+def test_a_shared_prompt_is_found_said_and_changes_nothing(
+    recipe: Callable[..., Recipe], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same run with and without sharing: losses within 1e-5 (float32)."""
+    path = tmp_path / "support.json"
+    system = "You answer for the harbour office, briefly and kindly. " * 3
+    rows = [{"system": system, **row} for row in alpaca_rows(24)]
+    path.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    losses = {}
+    for share in (True, False):
+        parts = {"train": {"share_prefixes": share, "tokens_per_pass": 2048, "epochs": 1, "learning_rate": 1e-3}}
+        made = recipe(data={"train": str(path)}, observe={"console": True}, name=f"share-{share}", **parts)
+        updates = [line for line in metrics(finetune(made).folder) if "loss" in line]
+        said = "% of tokens shared" in capsys.readouterr().out
+        fewer = [line["computed_tokens"] < 0.6 * line["tokens"] for line in updates]
+        assert said is share and all(f is share for f in fewer)
+        losses[share] = [line["loss"] for line in updates]
+    assert losses[True] == pytest.approx(losses[False], rel=1e-5)

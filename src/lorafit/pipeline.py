@@ -26,6 +26,7 @@ from lorafit.evaluate.held_out import mean_loss, perplexity
 from lorafit.evaluate.samples import Comparison, base_answers, comparison_tables, score, tuned_answers
 from lorafit.infer.generate import Answer
 from lorafit.model.forward import Forward, choose_forward
+from lorafit.model.fused import fuse
 from lorafit.model.hub import find_model, load_tokenizer
 from lorafit.model.load import Base, empty_model, load_base, longest_sequence
 from lorafit.observe.console import Console
@@ -50,6 +51,9 @@ from lorafit.train.self_check import self_check
 # Tokens through the model at once where the recipe says auto: starting values, not measured optima. They change speed
 # and memory, never the result.
 TOKENS_PER_PASS = {"cpu": 2048, "mps": 2048, "cuda": 4096}
+# By order of magnitude, to tell a run of seconds from one of minutes; and from how many seconds on compiling pays.
+OPERATIONS_A_SECOND = {"cpu": 4e11, "mps": 4e12, "cuda": 4e13}
+WORTH_COMPILING = 600
 CHECK_PROMPTS = 32
 LESS_MEMORY = (
     "The cheapest changes: a smaller train.tokens_per_pass (the result stays the same), train.recompute=layers, "
@@ -98,6 +102,7 @@ def finetune(recipe: Recipe, remote_code: bool = False, console: Console | None 
             # A hub id means the same everywhere; the folder it was downloaded to does not.
             injection.model.peft_config["default"].base_model_name_or_path = recipe.model.name
         _say_injection(console, injection)
+        _fuse(recipe, console, injection, data, chosen)
         forward, reason = choose_forward(injection.model)
         if reason:
             console.warn(f"{reason}: one example a row, which is slower but exact.")
@@ -238,6 +243,21 @@ def _say_injection(console: Console, injection: Injection) -> None:
         console.say(f"    {line}")
     for text in injection.warnings:
         console.warn(text)
+
+
+def _fuse(recipe: Recipe, console: Console, injection: Injection, data: Prepared, chosen: hardware.Hardware) -> None:
+    """The elementwise work fused where the model has it; compiled where the run is long enough to gain from it."""
+    train, tokens = recipe.train, sum(len(sample) for sample in data.training.samples) * recipe.train.epochs
+    if train.max_updates:
+        tokens = min(tokens, tokens / train.epochs / len(data.training) * train.batch_size * train.max_updates)
+    # Forward and input gradient: 4 operations a parameter and token.
+    seconds = 4 * injection.total * tokens / OPERATIONS_A_SECOND[chosen.device.type]
+    compiled = train.compile == "always" or (train.compile == "auto" and seconds > WORTH_COMPILING)
+    with console.working("compiling norms, gates and rotary embeddings" if compiled else "fusing norms and gates"):
+        fused = fuse(injection.model, compile=compiled)
+    if fused.reason:
+        console.warn(f"{fused.reason}: norms, gates and rotary embeddings run uncompiled, slower but the same.")
+    console.say(f"    {fused.sentence()}")
 
 
 def _fit(recipe: Recipe, chosen: hardware.Hardware) -> Fit:

@@ -5,7 +5,7 @@ model keyword (`row_layout`), not as state. There is no mask to build: each run 
 causally, to itself. The reference is transformers' dense mask, or each document alone (tests/ops/test_attention.py).
 
 Shapes: B batch (1), H query heads, G key/value heads, R = H / G, T tokens of the row, L tokens of a run, P of its path,
-N runs of equal length side by side, D head dimension.
+N runs of a block, D head dimension, X = G N, M tokens of a block.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,6 +28,9 @@ from lorafit.records import Layout, Siblings
 PACKED = "lorafit_packed"
 # Paths and runs up to this length together take plain products on the CPU; beyond it flash attention's memory wins.
 MATMUL_LENGTH = 1024
+# Runs are filled up to the longest of their block, at most this much longer than its shortest, and to a multiple of
+# ROUND: the products and the softmax run at half their speed on small batches and odd sizes (docs/performance.md).
+FILL, ROUND = 1.3, 16
 
 
 def packed_attention(
@@ -74,8 +78,9 @@ def _short_tokens(layout: Layout, longest: int) -> int:
 
 def _cut(group: Siblings, cut: int) -> tuple[Layout, Layout]:
     """A flat row in two, at the token `cut`: its runs are in order of length."""
-    runs = [run for run in _runs(group) if run[0] < cut]
-    short, long = group.runs[: len(runs)], group.runs[len(runs) :]
+    ends = itertools.accumulate(length * count for length, count in group.runs)
+    first_long = sum(end <= cut for end in ends)
+    short, long = group.runs[:first_long], group.runs[first_long:]
     return (Siblings(0, cut, (), short),), (Siblings(0, group.end - cut, (), long),)
 
 
@@ -141,12 +146,64 @@ def run_attention(
     return weights @ value_BHSD
 
 
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Neighbouring runs of about equal length as one batch: `count` runs, filled up at their ends to `length` tokens.
+
+    filled [N L]: which token of the block stands at each place (a filler repeats another); fillers: the places of
+    fillers; real [M]: the places of the others. All None where nothing is filled up.
+    """
+
+    start: int
+    end: int
+    length: int
+    count: int
+    filled: Tensor | None = None
+    fillers: Tensor | None = None
+    real: Tensor | None = None
+
+
+@functools.lru_cache(maxsize=256)
+def _blocks(group: Siblings) -> tuple[_Block, ...]:
+    """The runs of a group, which are in order of length, as blocks."""
+    made: list[_Block] = []
+    bundle: list[int] = []
+    start = group.start
+    lengths = [length for length, count in group.runs for _ in range(count)]
+    for length, following in zip(lengths, [*lengths[1:], None], strict=True):
+        bundle.append(length)
+        if following is None or following > FILL * bundle[0]:
+            made.append(_block(start, bundle))
+            start, bundle = made[-1].end, []
+    return tuple(made)
+
+
+def _block(start: int, lengths: list[int]) -> _Block:
+    end, longest = start + sum(lengths), -(-lengths[-1] // ROUND) * ROUND
+    if lengths[0] == longest:
+        return _Block(start, end, longest, len(lengths))
+    lengths_N1 = torch.tensor(lengths)[:, None]
+    place_NL = torch.arange(longest).expand(len(lengths), -1)
+    filler_NL = place_NL >= lengths_N1
+    first_N1 = lengths_N1.cumsum(0) - lengths_N1
+    return _Block(
+        start,
+        end,
+        longest,
+        len(lengths),
+        filled=(first_N1 + place_NL.minimum(lengths_N1 - 1)).flatten(),
+        fillers=filler_NL.flatten().nonzero().squeeze(1),
+        real=(~filler_NL).flatten().nonzero().squeeze(1),
+    )
+
+
 class _MatmulAttention(torch.autograd.Function):
     """Attention along short paths as plain matrix products, the probabilities kept for the backward.
 
     torch's flash kernel for the CPU is made for long sequences and slow on short ones (benchmarks/step.py). Runs of
-    equal length are one batch; the heads of a key/value group stand below one another, so that keys and values are not
-    copied for each.
+    about equal length are one batch; the heads of a key/value group stand below one another, so that keys and values
+    are not copied for each. A filler is a later token to every real one, which does not see it; what a filler itself
+    gives is dropped, and its slope is zero.
     """
 
     @staticmethod
@@ -154,25 +211,26 @@ class _MatmulAttention(torch.autograd.Function):
         ctx: Any, query_HTD: Tensor, key_GTD: Tensor, value_GTD: Tensor, layout: Layout, scale: float
     ) -> Tensor:
         heads, tokens, width = query_HTD.shape
+        groups = len(key_GTD)
         output_THD = query_HTD.new_empty(tokens, heads, width)
         kept: list[Tensor] = []
         for group in layout:
             path_keys, path_values = _on_path(key_GTD, group), _on_path(value_GTD, group)
-            for start, length, count in _runs(group):
-                place = slice(start, start + length * count)
+            for block in _blocks(group):
                 # Scaled here and not in the scores, of which there are more; the softmax kernel adds up in float32.
-                query_XRD = _stacked(query_HTD[:, place], len(key_GTD), length) * scale
-                scores = torch.bmm(query_XRD, _stacked(key_GTD[:, place], len(key_GTD), length).transpose(1, 2))
-                scores.view(-1, length, length).add_(causal_mask(scores.dtype, scores.device)[:length, :length])
+                query_XRD = _stacked(query_HTD, groups, block) * scale
+                scores = torch.bmm(query_XRD, _stacked(key_GTD, groups, block).transpose(1, 2))
+                later = causal_mask(scores.dtype, scores.device)[: block.length, : block.length]
+                scores.view(-1, block.length, block.length).add_(later)
                 if path_keys is not None:
-                    query_GRD = query_XRD.view(len(key_GTD), -1, width)
+                    query_GRD = query_XRD.view(groups, -1, width)
                     scores = _beside(torch.bmm(query_GRD, path_keys.transpose(1, 2)), scores)
                 weights = scores.softmax(-1)
-                own, on_path = _apart(weights, length, count)
-                out_XRD = torch.bmm(own, _stacked(value_GTD[:, place], len(key_GTD), length))
+                own, on_path = _apart(weights, block)
+                out_XRD = torch.bmm(own, _stacked(value_GTD, groups, block))
                 if path_values is not None:
-                    out_XRD.view(len(key_GTD), -1, width).add_(torch.bmm(on_path, path_values))
-                _unstack(out_XRD, output_THD[place], length)
+                    out_XRD.view(groups, -1, width).add_(torch.bmm(on_path, path_values))
+                _unstack(out_XRD, output_THD, block)
                 kept.append(weights)
         ctx.save_for_backward(query_HTD, key_GTD, value_GTD, *kept)
         ctx.layout, ctx.scale = layout, scale
@@ -184,7 +242,7 @@ class _MatmulAttention(torch.autograd.Function):
         query_HTD, key_GTD, value_GTD, *kept = ctx.saved_tensors
         groups, tokens, width = key_GTD.shape
         gradient_HTD = gradients[0].transpose(0, 1)
-        query_slope_THD = torch.empty_like(gradients[0])
+        query_slope_THD = query_HTD.new_empty(gradients[0].shape)
         # A shared beginning collects the slopes of all that continue it: in float32.
         dtype = torch.float32 if len(ctx.layout) > 1 else key_GTD.dtype
         key_slope_TGD = key_GTD.new_empty(tokens, groups, width, dtype=dtype)
@@ -192,28 +250,27 @@ class _MatmulAttention(torch.autograd.Function):
         remaining = iter(kept)
         for group in ctx.layout:
             path_keys, path_values = _on_path(key_GTD, group), _on_path(value_GTD, group)
-            for start, length, count in _runs(group):
-                place = slice(start, start + length * count)
+            for block in _blocks(group):
                 weights = next(remaining)
-                query_XRD = _stacked(query_HTD[:, place], groups, length) * ctx.scale
-                gradient_XRD = _stacked(gradient_HTD[:, place], groups, length)
+                query_XRD = _stacked(query_HTD, groups, block) * ctx.scale
+                gradient_XRD = _stacked(gradient_HTD, groups, block, fill=False)
                 query_GRD, gradient_GRD = (x.view(groups, -1, width) for x in (query_XRD, gradient_XRD))
-                slope = torch.bmm(gradient_XRD, _stacked(value_GTD[:, place], groups, length).transpose(1, 2))
+                slope = torch.bmm(gradient_XRD, _stacked(value_GTD, groups, block).transpose(1, 2))
                 if path_values is not None:
                     slope = _beside(torch.bmm(gradient_GRD, path_values.transpose(1, 2)), slope)
                 # d softmax: P (dP - sum(dP P)); masked places have P = 0
                 slope = torch._softmax_backward_data(slope, weights, -1, weights.dtype)
-                own_slope, path_slope = _apart(slope, length, count)
-                own_weights, path_weights = _apart(weights, length, count)
-                slope_XRD = torch.bmm(own_slope, _stacked(key_GTD[:, place], groups, length))
+                own_slope, path_slope = _apart(slope, block)
+                own_weights, path_weights = _apart(weights, block)
+                slope_XRD = torch.bmm(own_slope, _stacked(key_GTD, groups, block))
                 if path_keys is not None:
                     slope_XRD.view(groups, -1, width).add_(torch.bmm(path_slope, path_keys))
                     _add_on_path(key_slope_TGD, torch.bmm(path_slope.transpose(1, 2), query_GRD), group)
                     _add_on_path(value_slope_TGD, torch.bmm(path_weights.transpose(1, 2), gradient_GRD), group)
-                _unstack(slope_XRD.mul_(ctx.scale), query_slope_THD[place], length)
+                _unstack(slope_XRD.mul_(ctx.scale), query_slope_THD, block)
                 # Parents come before their children, so that a run's own slopes are there before any is added.
-                _unstack(torch.bmm(own_slope.transpose(1, 2), query_XRD), key_slope_TGD[place], length)
-                _unstack(torch.bmm(own_weights.transpose(1, 2), gradient_XRD), value_slope_TGD[place], length)
+                _unstack(torch.bmm(own_slope.transpose(1, 2), query_XRD), key_slope_TGD, block)
+                _unstack(torch.bmm(own_weights.transpose(1, 2), gradient_XRD), value_slope_TGD, block)
         return (
             query_slope_THD.transpose(0, 1),
             key_slope_TGD.to(key_GTD.dtype).transpose(0, 1),
@@ -223,28 +280,31 @@ class _MatmulAttention(torch.autograd.Function):
         )
 
 
-def _runs(group: Siblings) -> Iterator[tuple[int, int, int]]:
-    """(start, length, count) of neighbouring runs of equal length."""
-    start = group.start
-    for length, count in group.runs:
-        yield start, length, count
-        start += length * count
+def _stacked(x_HTD: Tensor, groups: int, block: _Block, fill: bool = True) -> Tensor:
+    """[H, T, D] to [G N, R L, D]: a batch for each key/value head and run, its query heads below one another.
+
+    fill: fillers repeat a token; else they are zero.
+    """
+    heads, _, width = x_HTD.shape
+    x_MHD = x_HTD[:, block.start : block.end].transpose(0, 1)
+    if block.filled is not None and block.fillers is not None:
+        x_MHD = x_MHD.index_select(0, block.filled)
+        if not fill:
+            x_MHD.index_fill_(0, block.fillers, 0)
+    split = x_MHD.reshape(block.count, block.length, groups, heads // groups, width)
+    return split.permute(2, 0, 3, 1, 4).reshape(-1, heads // groups * block.length, width)
 
 
-def _stacked(x_HMD: Tensor, groups: int, length: int) -> Tensor:
-    """[H, N L, D] to [G N, R L, D]: a batch for each key/value head and run, its query heads below one another."""
-    heads, tokens, width = x_HMD.shape
-    split = x_HMD.reshape(groups, heads // groups, tokens // length, length, width)
-    return split.transpose(1, 2).reshape(-1, heads // groups * length, width)
-
-
-def _unstack(x_XRD: Tensor, into_MHD: Tensor, length: int) -> None:
-    """Undo `_stacked`, into [N L, H, D]."""
-    tokens, heads, width = into_MHD.shape
-    count = tokens // length
-    stack = x_XRD.shape[1] // length
-    split = x_XRD.view(heads // stack, count, stack, length, width)
-    into_MHD.view(count, length, heads // stack, stack, width).copy_(split.permute(1, 3, 0, 2, 4))
+def _unstack(x_XRD: Tensor, into_THD: Tensor, block: _Block) -> None:
+    """Undo `_stacked`, into the block's tokens of [T, H, D]."""
+    _, heads, width = into_THD.shape
+    stack = x_XRD.shape[1] // block.length
+    split = x_XRD.view(heads // stack, block.count, stack, block.length, width).permute(1, 3, 0, 2, 4)
+    into_MHD = into_THD[block.start : block.end]
+    if block.real is None:
+        into_MHD.view(block.count, block.length, heads // stack, stack, width).copy_(split)
+    else:
+        into_MHD.copy_(split.reshape(-1, heads, width).index_select(0, block.real))
 
 
 def _on_path(x_GTD: Tensor, group: Siblings) -> Tensor | None:
@@ -267,19 +327,20 @@ def _beside(on_path_GRP: Tensor, own_XRL: Tensor) -> Tensor:
     return torch.cat([on_path_GRP, own_XRL.view(groups, rows, -1)], dim=-1)
 
 
-def _apart(both: Tensor, length: int, count: int) -> tuple[Tensor, Tensor]:
+def _apart(both: Tensor, block: _Block) -> tuple[Tensor, Tensor]:
     """Undo `_beside`: ([G N, R L, L], [G, N R L, P]). What has no path is its own part, and comes as it was."""
-    if both.shape[-1] == length:
+    if both.shape[-1] == block.length:
         return both, both
     groups, rows, seen = both.shape
-    own = both[..., seen - length :].view(groups, count, rows // count, length).flatten(0, 1)
-    return own, both[..., : seen - length]
+    own = both[..., seen - block.length :].view(groups, block.count, rows // block.count, block.length).flatten(0, 1)
+    return own, both[..., : seen - block.length]
 
 
 @functools.cache
 def causal_mask(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[MATMUL_LENGTH, MATMUL_LENGTH]: 0 where a token may look, minus infinity at the tokens after it."""
-    return torch.full((MATMUL_LENGTH, MATMUL_LENGTH), float("-inf"), dtype=dtype, device=device).triu_(1)
+    """[M, M], M = MATMUL_LENGTH rounded up: 0 where a token may look, minus infinity at the tokens after it."""
+    length = MATMUL_LENGTH + ROUND
+    return torch.full((length, length), float("-inf"), dtype=dtype, device=device).triu_(1)
 
 
 AttentionInterface.register(PACKED, packed_attention)

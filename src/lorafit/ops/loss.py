@@ -59,4 +59,4 @@ class _HeadCrossEntropy(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient_SD,) = ctx.saved_tensors
-        return gradient_SD * gradients[0].to(gradient_SD.dtype), None, None, None, None
+        return gradient_SD * gradients[0], None, None, None, None

@@ -1,7 +1,8 @@
 """Before a run trains: do loss and gradients of the fast path equal those of the plain one, on this model, here?
 
-The plain path is the reference of the tests: PEFT's own layers, the model's own attention and logits, one example a
-pass. The adapter's B starts at zero, which would hide A's gradient; for the check it is random, and put back after.
+The plain path is the reference of the tests: PEFT's own layers, the model's own modules, attention and logits, one
+example a pass. The adapter's B starts at zero, which would hide A's gradient; for the check it is random, and put back
+after.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from lorafit.adapters.fast import make_fast, make_plain
 from lorafit.data.pack import make_row
 from lorafit.errors import SelfCheckFailed, TrainingError
 from lorafit.model.forward import Forward
+from lorafit.model.fused import unfused
 from lorafit.records import Sample
 
 # (loss, all gradients together, one gradient): largest relative differences. In 16 bits both paths round, each in its
@@ -68,7 +70,8 @@ def self_check(forward: Forward, samples: Sequence[Sample], place: DropoutPlace,
             fast_loss, fast = _outcome(forward, [chosen] if forward.packed else [[s] for s in chosen], named, place)
         make_plain(model)
         try:
-            plain_loss, plain = _outcome(Forward(model, packed=False), [[s] for s in chosen], named, place)
+            with unfused(model):
+                plain_loss, plain = _outcome(Forward(model, packed=False), [[s] for s in chosen], named, place)
         finally:
             make_fast(model)
             model.train(training)

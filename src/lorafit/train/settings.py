@@ -53,6 +53,9 @@ class TrainSettings(Settings):
     tokens_per_pass: Positive | Literal["auto"] = "auto"
     """Tokens that go through the model at once; memory and speed, never the result."""
 
+    compile: Literal["auto", "always", "never"] = "auto"
+    """Norms, gates and rotary embeddings through torch.compile, 5 to 20 seconds at the start; auto: in long runs."""
+
     share_prefixes: bool = True
     """Compute what examples of an update have in common at their beginning once: speed and memory, never the result."""
 
