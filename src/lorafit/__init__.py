@@ -7,6 +7,7 @@ result = lorafit.finetune(lorafit.Recipe(model={"name": "builtin"}, data={"train
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from lorafit.opened import open_run
     from lorafit.pipeline import Result, finetune
     from lorafit.recipe import Recipe, load_recipe
+
+# bitsandbytes, which PEFT imports, warns at import that an optional kernel package is absent; nothing here uses it.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 __version__ = "0.1.0"
 __all__ = ["LorafitError", "Recipe", "Result", "finetune", "load_recipe", "open_run"]

@@ -28,9 +28,7 @@ from torch import Tensor, nn
 from lorafit.errors import ModelError
 from lorafit.model.settings import Quantization
 
-# bitsandbytes warns at import that an optional kernel package is absent; nothing here uses it.
-logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-# ... and for every 8-bit product that it casts its input, which is what was asked for.
+# bitsandbytes warns for every 8-bit product that it casts its input, which is what was asked for.
 logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
 
 

@@ -1,7 +1,8 @@
 """The training loss: cross-entropy over supervised tokens, summed, so that it can be averaged over a whole update.
 
 A sum and not a mean: dividing by the supervised tokens of the whole update makes the loss independent of how the update
-is cut into rows (a mean of means is not the mean). Shapes: S supervised tokens, D features, V vocabulary.
+is cut into rows (a mean of means is not the mean). Shapes: S supervised tokens, C of a chunk, R of a part of a chunk, D
+features, V vocabulary.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 
 CHUNK = 256
+# Float32 logits of so many tokens stay in the cache; those of a chunk would be several times its 16-bit logits.
+SOFTMAX_ROWS = 32
 
 
 def summed_cross_entropy(logits_SV: Tensor, targets_S: Tensor, weights_S: Tensor) -> Tensor:
@@ -26,7 +29,8 @@ def head_cross_entropy(
     """summed_cross_entropy(linear(hidden, weight, bias), targets, weights) for a frozen head, `CHUNK` tokens at a time.
 
     The gradient of the hidden states is made in the forward, while a chunk's logits are there: one product with the
-    head forward and one back, and logits never stand whole.
+    head forward and one back, and logits never stand whole. The softmax takes a few tokens of a chunk at a time, and its
+    slope takes the place of the logits.
     """
     result: Tensor = _HeadCrossEntropy.apply(hidden_SD, weight_VD, bias_V, targets_S, weights_S)
     return result
@@ -42,15 +46,19 @@ class _HeadCrossEntropy(torch.autograd.Function):
         total = hidden_SD.new_zeros((), dtype=torch.float32)
         for start in range(0, len(targets_S), CHUNK):
             place = slice(start, start + CHUNK)
-            logits_CV = linear(hidden_SD[place], weight_VD, bias_V).float()
-            targets_C1 = targets_S[place].unsqueeze(1)
-            logarithms_CV = logits_CV.log_softmax(-1)
-            total -= logarithms_CV.gather(1, targets_C1).squeeze(1) @ weights_S[place]
+            logits_CV = linear(hidden_SD[place], weight_VD, bias_V)
+            parts = (x.split(SOFTMAX_ROWS) for x in (logits_CV, targets_S[place], weights_S[place]))
+            for part_RV, targets_R, weights_R in zip(*parts, strict=True):
+                targets_R1 = targets_R.unsqueeze(1)
+                logarithms_RV = part_RV.float().log_softmax(-1)
+                total -= logarithms_RV.gather(1, targets_R1).squeeze(1) @ weights_R
+                if gradient_SD is not None:
+                    # d loss / d logits = weight (softmax - one at the target); the weight goes in after the product
+                    slope_RV = logarithms_RV.exp_()
+                    slope_RV.scatter_add_(1, targets_R1, slope_RV.new_full(targets_R1.shape, -1.0))
+                    part_RV.copy_(slope_RV)
             if gradient_SD is not None:
-                # d loss / d logits = weight (softmax - one at the target); the weight goes in after the product
-                slope_CV = logarithms_CV.exp_()
-                slope_CV.scatter_add_(1, targets_C1, slope_CV.new_full(targets_C1.shape, -1.0))
-                torch.mm(slope_CV.to(weight_VD.dtype), weight_VD, out=gradient_SD[place])
+                torch.mm(logits_CV, weight_VD, out=gradient_SD[place])
         if gradient_SD is not None:
             ctx.save_for_backward(gradient_SD.mul_(weights_S.unsqueeze(1)))
         return total
