@@ -18,6 +18,7 @@ import work
 
 CASES = ("prompt", "varied", "alpaca", "dialogues")
 PARSER = work.parser(__doc__)
+PARSER.add_argument("--tokens-per-pass", type=int, default=2048)
 PARSER.add_argument("--cases", nargs="*", choices=CASES, default=CASES)
 ARGS = work.parse(PARSER)
 
@@ -61,7 +62,7 @@ def update_of(case: str, number: int, vocabulary: int) -> list[Sample]:
 
 
 def main() -> int:
-    model = work.plain_model(ARGS.shape)
+    model = work.with_lora(work.random_model(ARGS.shape))
     make_fast(model)
     keep_freed_memory()
     forward, reason = choose_forward(model)
@@ -74,7 +75,7 @@ def main() -> int:
         seconds: dict[int | None, list[float]] = {None: [], LEAST_SHARED: []}
         worst = 0.0
         for number in range(-1, ARGS.rounds):  # round -1 warms up
-            samples = update_of(case, max(0, number), work.SHAPES[ARGS.shape]["vocab_size"])
+            samples = update_of(case, max(0, number), work.vocabulary(ARGS.shape))
             losses = []
             for least in [None, LEAST_SHARED][:: 1 if number % 2 else -1]:
                 began = time.perf_counter()

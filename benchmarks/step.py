@@ -26,6 +26,7 @@ from typing import Any
 import work
 
 PARSER = work.parser(__doc__)
+PARSER.add_argument("--tokens-per-pass", type=int, default=2048)
 PARSER.add_argument("--dropout", type=float, default=0.0)
 PARSER.add_argument("--only", nargs="*", type=int, help="stages by number, from 0")
 ARGS = work.parse(PARSER)
@@ -106,10 +107,10 @@ STAGES = [
 
 
 def main() -> int:
-    model = work.plain_model(ARGS.shape, dropout=ARGS.dropout)
+    model = work.with_lora(work.random_model(ARGS.shape), dropout=ARGS.dropout)
     place_dropout(model, PLACE)
-    operations = work.floating_point_operations(model)
-    rows = work.samples(ARGS.shared, work.SHAPES[ARGS.shape]["vocab_size"], work.BATCH * ARGS.rounds)
+    operations = 4 * work.linear_parameters(model)
+    rows = work.samples(ARGS.shared, work.vocabulary(ARGS.shape), work.BATCH * ARGS.rounds)
     roof = work.matrix_roof(ARGS.shape)
     stages = [STAGES[i] for i in ARGS.only] if ARGS.only else STAGES
     rates: dict[str, list[float]] = {stage.name: [] for stage in stages}

@@ -1,6 +1,7 @@
-"""The work that the benchmarks of the step have in common: shapes, examples, a model with LoRA, the machine's roof.
+"""The work that the benchmarks have in common: shapes, examples, a model with random weights, the machine's roof.
 
-Import it before torch: it sets the number of threads from the command line.
+Import it before torch: `parse` sets the number of threads from the command line. This file imports nothing heavy by
+itself.
 """
 
 from __future__ import annotations
@@ -11,25 +12,26 @@ import time
 from pathlib import Path
 from typing import Any
 
-SHAPES = {
+SHAPES: dict[str, dict[str, Any]] = {
     "135m": {
         "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
-        "num_attention_heads": 9, "num_key_value_heads": 3, "tie_word_embeddings": True,
+        "num_attention_heads": 9, "num_key_value_heads": 3, "rope_theta": 1e5, "rms_norm_eps": 1e-5,
     },
     "0.6b": {
         "vocab_size": 151936, "hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28,
-        "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128, "tie_word_embeddings": True,
+        "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128, "rope_theta": 1e6, "rms_norm_eps": 1e-6,
     },
 }  # fmt: skip
+# Two layers, to see in a minute whether something runs; its figures mean nothing.
+SHAPES["tiny"] = SHAPES["135m"] | {"num_hidden_layers": 2}
 BATCH, LONGEST, RANK = 16, 512, 16
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
+def parser(description: str | None, rounds: int = 3) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=(description or "").split("\n\n")[0])
     made.add_argument("--shape", choices=SHAPES, default="135m")
-    made.add_argument("--rounds", type=int, default=3)
+    made.add_argument("--rounds", type=int, default=rounds)
     made.add_argument("--threads", type=int, default=os.cpu_count())
-    made.add_argument("--tokens-per-pass", type=int, default=2048)
     made.add_argument("--shared", type=Path, default=Path(__file__).parents[2] / "shared")
     return made
 
@@ -44,8 +46,16 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return arguments
 
 
+def vocabulary(shape: str) -> int:
+    """How many ids text may have: the last two of the vocabulary stand for the end and for padding."""
+    return int(SHAPES[shape]["vocab_size"]) - 2
+
+
 def samples(shared: Path, vocabulary: int, count: int) -> list[Any]:
-    """Real lengths and masks where there are some; the ids fold into the shape's vocabulary."""
+    """Real lengths and masks where there are some; the ids fold into the vocabulary.
+
+    Else lengths of the same distribution are drawn.
+    """
     import numpy as np
     import transformers
 
@@ -69,16 +79,25 @@ def samples(shared: Path, vocabulary: int, count: int) -> list[Any]:
     return made_up
 
 
-def plain_model(shape: str, rank: int = RANK, dropout: float = 0.0, dtype: str = "bfloat16") -> Any:
-    """PEFT's LoRA on every linear layer of a model with random weights, its B not zero."""
-    import peft
+def random_model(shape: str, dtype: str = "bfloat16", **changes: Any) -> Any:
+    """A frozen model of the shape with random weights, the same each time; changes: of its configuration."""
     import torch
     import transformers
 
+    sizes = SHAPES[shape]
     family = transformers.Qwen3Config if shape == "0.6b" else transformers.LlamaConfig
+    special = {"tie_word_embeddings": True, "max_position_embeddings": 2048, "bos_token_id": None}
+    ends = {"eos_token_id": sizes["vocab_size"] - 2, "pad_token_id": sizes["vocab_size"] - 1}
     torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(family(**SHAPES[shape]), dtype=getattr(torch, dtype))
-    model.requires_grad_(False)
+    config = family(**{**sizes, **special, **ends, **changes})
+    return transformers.AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).requires_grad_(False)
+
+
+def with_lora(model: Any, rank: int = RANK, dropout: float = 0.0) -> Any:
+    """PEFT's LoRA on every linear layer, its B not zero."""
+    import peft
+    import torch
+
     config = peft.LoraConfig(
         r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM", lora_dropout=dropout
     )
@@ -90,13 +109,14 @@ def plain_model(shape: str, rank: int = RANK, dropout: float = 0.0, dtype: str =
     return model
 
 
-def floating_point_operations(model: Any) -> int:
-    """Of a step, a token: forward and input gradient of every linear layer and of the head (no weight gradient)."""
+def linear_parameters(model: Any) -> int:
+    """The frozen weights of the linear layers and the head: what a token is multiplied with.
+
+    A step costs 4 floating-point operations for each, and token: forward and input gradient, no weight gradient.
+    """
     import torch
 
-    return 4 * sum(
-        m.weight.numel() for m in model.modules() if type(m) is torch.nn.Linear and not m.weight.requires_grad
-    )
+    return sum(m.weight.numel() for m in model.modules() if type(m) is torch.nn.Linear and not m.weight.requires_grad)
 
 
 def matrix_roof(shape: str) -> float:

@@ -1,6 +1,8 @@
-"""Float32 through oneDNN: only where it is as exact, and nothing of it is left behind."""
+"""oneDNN: float32 through it only where it is as exact and with nothing left behind; how many products it keeps."""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 import torch
@@ -114,3 +116,13 @@ def test_the_makers_name_decides(monkeypatch: pytest.MonkeyPatch, maker: str, sl
     monkeypatch.setattr(hardware, "_maker", lambda: maker)
     able = torch.backends.mkl.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     assert hardware._mkl_is_slow() is (slow and able)
+
+
+def test_the_cpu_keeps_few_products_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.delenv(name, raising=False)
+    hardware.choose("cpu")
+    assert os.environ[name] == str(hardware.PRODUCTS)
+    monkeypatch.setenv(name, "17")
+    hardware.choose("cpu")
+    assert os.environ[name] == "17"

@@ -38,6 +38,8 @@ def choose(device: str = "auto", dtype: str = "auto") -> Hardware:
     Raises ModelError when a device is asked for by name and is not there.
     """
     chosen = _device(device)
+    if chosen.type == "cpu":
+        keep_few_products()
     if dtype != "auto":
         return Hardware(chosen, DTYPES[dtype], f"{chosen.type}, {dtype} as asked")
     if chosen.type == "cuda":
@@ -127,6 +129,19 @@ def keep_freed_memory() -> None:
     Every temporary of a step would else be a fresh mapping, whose pages are cleared one by one (benchmarks/step.py).
     """
     _set_allocator({_MMAP_THRESHOLD: 2**30, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 2**26})
+
+
+# Of one row: some 40 for its linear layers, 7 for each block of documents.
+PRODUCTS = 256
+
+
+def keep_few_products() -> None:
+    """Have oneDNN keep the code of its last 256 kinds of products, not 1,024, which take up to a MiB each.
+
+    It builds one for every new length of row or documents, so that in a run almost all are never used again. It reads
+    its setting at the first product of the process: later than that, nothing changes. Who has set it keeps it.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(PRODUCTS))
 
 
 def _set_allocator(options: dict[int, int]) -> None:

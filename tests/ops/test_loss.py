@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from lorafit.ops.loss import CHUNK, head_cross_entropy, summed_cross_entropy
+from lorafit.ops.loss import CHUNK, SOFTMAX_ROWS, head_cross_entropy, summed_cross_entropy
 
 
-@pytest.mark.parametrize("tokens", [0, 1, CHUNK, 2 * CHUNK + 7])
+@pytest.mark.parametrize("tokens", [0, 1, SOFTMAX_ROWS + 1, CHUNK, 2 * CHUNK + 7])
 @pytest.mark.parametrize("bias", [False, True])
 def test_chunks_equal_the_whole(tokens: int, bias: bool) -> None:
     """Loss and gradient of the hidden states: float32, relative 1e-5."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 
 CHUNK = 256
-# Float32 logits of so many tokens stay in the cache; those of a chunk would be several times its 16-bit logits.
+# On the CPU: float32 logits of so many tokens stay in the cache, and take little beside a chunk's in 16 bits.
 SOFTMAX_ROWS = 32
 
 
@@ -29,8 +29,8 @@ def head_cross_entropy(
     """summed_cross_entropy(linear(hidden, weight, bias), targets, weights) for a frozen head, `CHUNK` tokens at a time.
 
     The gradient of the hidden states is made in the forward, while a chunk's logits are there: one product with the
-    head forward and one back, and logits never stand whole. The softmax takes a few tokens of a chunk at a time, and its
-    slope takes the place of the logits.
+    head forward and one back, and logits never stand whole. On the CPU the softmax takes a few tokens of a chunk at a
+    time; its slope takes the place of the logits.
     """
     result: Tensor = _HeadCrossEntropy.apply(hidden_SD, weight_VD, bias_V, targets_S, weights_S)
     return result
@@ -44,10 +44,11 @@ class _HeadCrossEntropy(torch.autograd.Function):
         wanted = ctx.needs_input_grad[0]
         gradient_SD = torch.empty_like(hidden_SD) if wanted else None
         total = hidden_SD.new_zeros((), dtype=torch.float32)
+        rows = SOFTMAX_ROWS if hidden_SD.device.type == "cpu" else CHUNK
         for start in range(0, len(targets_S), CHUNK):
             place = slice(start, start + CHUNK)
             logits_CV = linear(hidden_SD[place], weight_VD, bias_V)
-            parts = (x.split(SOFTMAX_ROWS) for x in (logits_CV, targets_S[place], weights_S[place]))
+            parts = (x.split(rows) for x in (logits_CV, targets_S[place], weights_S[place]))
             for part_RV, targets_R, weights_R in zip(*parts, strict=True):
                 targets_R1 = targets_R.unsqueeze(1)
                 logarithms_RV = part_RV.float().log_softmax(-1)
