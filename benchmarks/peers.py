@@ -86,6 +86,7 @@ def _lorafit(title: str, settings: dict[str, Any], share: float, nf4: bool = Fal
 
 PEERS = {
     "lorafit": _lorafit("lorafit", {}, 0.4),
+    "lorafit-compiled": _lorafit("lorafit, compiled (as long runs are)", {"train": {"compile": "always"}}, 0.4),
     "lorafit-lean": _lorafit(
         "lorafit, lean (512 a pass, recompute)", {"train": {"tokens_per_pass": 512, "recompute": "layers"}}, 0.25
     ),

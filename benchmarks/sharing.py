@@ -1,11 +1,12 @@
 """Shared beginnings computed once against the same rows without sharing: seconds an update, side by side in one run.
 
-    python benchmarks/sharing.py [--shape 135m|0.6b] [--rounds 3] [--threads 2] [--cases prompt varied alpaca dialogues]
+    python benchmarks/sharing.py [--shape 135m|0.6b] [--rounds 3] [--threads 2] [--cases NAME ...]
 
 prompt: one system prompt of 400 tokens and 60 of question and answer, 16 examples an update. varied: the same with 30
-to 90. alpaca: real Alpaca conversations, whose template is all they share. dialogues: four of four turns, each turn a
-sample with the turns before it. Random weights, bfloat16, LoRA of rank 16 on every linear layer; both ways take the
-same update in turn, the order changing from round to round. Losses must agree to bfloat16's rounding.
+to 90. template: 24 tokens in common and 60 to 240 of their own. alpaca: real Alpaca conversations under the short
+template, which is too little to share. dialogues: four of four turns, each turn a sample with the turns before it.
+Random weights, bfloat16, LoRA of rank 16 on every linear layer; both ways take the same update in turn, the order
+changing from round to round. Losses must agree to bfloat16's rounding.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import time
 
 import work
 
-CASES = ("prompt", "varied", "alpaca", "dialogues")
+CASES = ("prompt", "varied", "template", "alpaca", "dialogues")
 PARSER = work.parser(__doc__)
 PARSER.add_argument("--tokens-per-pass", type=int, default=2048)
 PARSER.add_argument("--cases", nargs="*", choices=CASES, default=CASES)
@@ -30,6 +31,7 @@ from lorafit.adapters.fast import make_fast  # noqa: E402
 from lorafit.data.pack import LEAST_SHARED, make_batch  # noqa: E402
 from lorafit.hardware import keep_freed_memory  # noqa: E402
 from lorafit.model.forward import choose_forward  # noqa: E402
+from lorafit.model.fused import fuse  # noqa: E402
 from lorafit.records import Sample, Source  # noqa: E402
 from lorafit.train.optim import MasterOptimizer  # noqa: E402
 from lorafit.train.step import train_step  # noqa: E402
@@ -56,14 +58,15 @@ def update_of(case: str, number: int, vocabulary: int) -> list[Sample]:
                 turns = np.concatenate([turns, tokens(answer_from - len(turns) + int(draw.integers(40, 120)))])
                 made.append(example(turns, answer_from))
         return made
-    system = tokens(400)
-    lengths = [60] * 16 if case == "prompt" else draw.integers(30, 91, 16)
-    return [example(np.concatenate([system, tokens(n)]), 400 + n // 3) for n in lengths]
+    system = tokens(24 if case == "template" else 400)
+    lengths = {"prompt": [60] * 16, "varied": draw.integers(30, 91, 16), "template": draw.integers(60, 241, 16)}[case]
+    return [example(np.concatenate([system, tokens(n)]), len(system) + n // 3) for n in lengths]
 
 
 def main() -> int:
     model = work.with_lora(work.random_model(ARGS.shape))
     make_fast(model)
+    fuse(model, compile=False)
     keep_freed_memory()
     forward, reason = choose_forward(model)
     assert reason is None

@@ -7,10 +7,9 @@ to 512 tokens), 16 examples an update; weights are random in the shape of SmolLM
 of rank 16 on every linear layer. The first two rows are plain transformers + PEFT with one example a pass, which
 measured best of all ways to call them without compilation (no padding). Then lorafit's tricks, each on top of the ones
 above it. Every round runs all stages in turn, on the same update; medians over the rounds. The loss of each stage is
-compared with the first one's, and no gradient may be zero. `--dropout 0.1` adds a last
-stage with it. MFU counts 4 floating-point operations a parameter of the
-linear layers and head, and token, against the fastest bfloat16 matrix product of this run.
-Without the shared folder, lengths of the same distribution (log-normal, median 164) are drawn.
+compared with the first one's, and no gradient may be zero. `--dropout 0.1` adds a last stage with it. MFU counts 4
+floating-point operations a parameter of the linear layers and head, and token, against the fastest bfloat16 matrix
+product of this run. Without the shared folder, lengths of the same distribution (log-normal, median 164) are drawn.
 """
 
 from __future__ import annotations
@@ -38,6 +37,7 @@ from lorafit.adapters.fast import make_fast, make_plain  # noqa: E402
 from lorafit.data.pack import make_batch, prefix_numbers  # noqa: E402
 from lorafit.hardware import free_memory_as_usual, keep_freed_memory, memory_in_use  # noqa: E402
 from lorafit.model.forward import Forward, plain_head  # noqa: E402
+from lorafit.model.fused import fuse, unfuse  # noqa: E402
 from lorafit.ops import attention  # noqa: E402
 from lorafit.records import Batch, Sample  # noqa: E402
 from lorafit.train.optim import MasterOptimizer  # noqa: E402
@@ -48,14 +48,25 @@ class Stage:
     """A way to compute one update: `prepare` puts the model in order, `run` gives the loss."""
 
     def __init__(
-        self, name: str, fast: bool, head: bool, matmul: bool, keep: bool, packed: str = "rows", dropout: bool = False
+        self,
+        name: str,
+        fast: bool = True,
+        head: bool = True,
+        matmul: bool = True,
+        keep: bool = True,
+        packed: str = "rows",
+        fused: str = "",
+        dropout: bool = False,
     ) -> None:
         self.name, self.fast, self.head, self.matmul, self.keep, self.packed = name, fast, head, matmul, keep, packed
-        self.dropout = dropout
+        self.fused, self.dropout = fused, dropout
 
     @contextmanager
     def ready(self, model: Any) -> Iterator[Callable[[list[Sample], int], float]]:
         (make_fast if self.fast else make_plain)(model)
+        unfuse(model)
+        if self.fused:
+            fuse(model, compile=self.fused == "compiled")
         for module in model.modules():
             if isinstance(module, PlacedDropout):
                 module.p = ARGS.dropout if self.dropout else 0.0
@@ -101,8 +112,10 @@ STAGES = [
     Stage("+ head on supervised tokens, chunked", False, True, False, False),
     Stage("+ LoRA layer", True, True, False, False),
     Stage("+ attention as matrix products", True, True, True, False),
-    Stage("+ freed memory kept (lorafit)", True, True, True, True),
-    *([Stage(f"lorafit with dropout {ARGS.dropout}", True, True, True, True, dropout=True)] if ARGS.dropout else []),
+    Stage("+ freed memory kept"),
+    Stage("+ norms, gates, rotary fused (lorafit)", fused="plain"),
+    Stage("+ compiled (lorafit, long runs)", fused="compiled"),
+    *([Stage(f"lorafit with dropout {ARGS.dropout}", fused="plain", dropout=True)] if ARGS.dropout else []),
 ]
 
 

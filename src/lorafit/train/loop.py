@@ -143,7 +143,7 @@ def _say_shared(batches: Sequence[Batch], observe: Observe) -> None:
     tokens = sum(batch.tokens for batch in batches)
     shared = 1 - sum(batch.computed_tokens for batch in batches) / tokens
     if shared >= 0.01:
-        observe(note(f"{shared:.0%} of tokens shared: examples that begin alike have it computed once, exactly"))
+        observe(note(f"{shared:.0%} of tokens shared: the beginnings that examples have in common are computed once"))
 
 
 class _Validation:
