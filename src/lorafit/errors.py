@@ -8,6 +8,7 @@
     ├── TrainingError       optimizer, schedule, a step that cannot go on
     ├── RunError            the run folder: exists already, missing, full disk
     ├── ExportError         merging and writing a model
+    ├── PlanError           a plan that cannot be made: its device, its model, its settings
     ├── DoesNotFit          more memory is needed than there is (exit code 3)
     └── SelfCheckFailed     a check that lorafit makes of itself (exit code 4)
 
@@ -55,6 +56,10 @@ class RunError(LorafitError, OSError):
 
 class ExportError(LorafitError, RuntimeError):
     """A model cannot be merged or written."""
+
+
+class PlanError(LorafitError, ValueError):
+    """A plan cannot be made: the device, the model or a setting is not understood."""
 
 
 class DoesNotFit(LorafitError, MemoryError):

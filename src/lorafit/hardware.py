@@ -83,6 +83,25 @@ def _cpu_has_native_bfloat16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+_planned_for: str | None = None
+
+
+def kind_of(device: torch.device) -> str:
+    """`cuda`, `cpu` or `mps`. Meta tensors, which have no memory, behave as the device does that is planned for."""
+    return _planned_for if device.type == "meta" and _planned_for else device.type
+
+
+@contextlib.contextmanager
+def planning_for(planned: str) -> Iterator[None]:
+    """Within this block meta tensors take the ways of the device `planned` (`cuda`, `cpu` or `mps`)."""
+    global _planned_for
+    before, _planned_for = _planned_for, planned
+    try:
+        yield
+    finally:
+        _planned_for = before
+
+
 def memory_in_use(device: torch.device) -> tuple[int, int]:
     """(now, peak) in bytes: of the allocator on CUDA, of this process otherwise."""
     if device.type == "cuda":

@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from transformers.models.llama import modeling_llama
 
 from lorafit.adapters.inject import inject
@@ -19,7 +20,7 @@ from lorafit.hardware import Hardware
 from lorafit.model import fused
 from lorafit.model.fused import Fused, fuse, unfuse
 from lorafit.model.load import load_base
-from lorafit.ops import elementwise
+from lorafit.ops import elementwise, lora_linear
 
 CPU = Hardware(torch.device("cpu"), torch.float32, "a test")
 IDS = torch.tensor([[5, 9, 200, 7, 31, 8, 90, 4, 4, 61]])
@@ -171,3 +172,79 @@ def test_where_nothing_can_be_compiled_the_plain_functions_run(llama: Path, monk
     wanted = outcome(model)
     assert fuse(model, compile=True) == dataclasses.replace(COUNTS["llama"], reason="no C++ compiler")
     assert_equal(outcome(model), wanted)
+
+
+def kept_a_token(run: Callable[[Tensor], Any]) -> int:
+    """Bytes saved for the backward, each storage once: what a token more of the ids adds to them."""
+
+    def kept(length: int) -> int:
+        storages: dict[int, torch.UntypedStorage] = {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+            return tensor
+
+        with saved_tensors_hooks(pack, lambda tensor: tensor):
+            output = run(torch.arange(3, 3 + length)[None])
+        del output
+        return sum(storage.nbytes() for storage in storages.values())
+
+    assert (kept(24) - kept(8)) % 16 == 0
+    return (kept(24) - kept(8)) // 16
+
+
+# Of the bases of the tests: width, width of the MLP, rank, bytes a number.
+WIDTH, INNER, RANK, SIZE = 32, 44, 4, 4
+
+
+def test_the_mlp_keeps_no_input_of_a_projection(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = adapted(llama)
+    fuse(model, compile=False)
+    layer = model.get_base_model().model.layers[1]
+
+    def block(ids: Tensor) -> Tensor:
+        x = torch.ones(1, ids.shape[1], WIDTH, requires_grad=True)
+        return layer.mlp(layer.post_attention_layernorm(x))  # type: ignore[no-any-return]
+
+    # The norm's input and reciprocal root, gate and up, and of each of three projections U.
+    assert kept_a_token(block) == SIZE * (WIDTH + 1 + 2 * INNER + 3 * RANK)
+    monkeypatch.setattr(lora_linear, "origin_of", lambda _: None)
+    assert kept_a_token(block) == SIZE * (2 * WIDTH + 1 + 3 * INNER + 3 * RANK)
+
+
+def test_all_layers_keep_that_much_less(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = adapted(llama)
+    fuse(model, compile=False)
+
+    def run(ids: Tensor) -> Tensor:
+        return model(input_ids=ids, use_cache=False).logits.sum()  # type: ignore[no-any-return]
+
+    less = kept_a_token(run)
+    monkeypatch.setattr(lora_linear, "origin_of", lambda _: None)
+    # Two norms and a gated product in each of two layers, but for the very first norm: its input has no gradient.
+    assert kept_a_token(run) - less == SIZE * (2 * (2 * WIDTH + INNER) - WIDTH)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma2", "phi3"])
+def test_what_is_made_again_gives_the_same_bits_once_each(
+    bases: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, family: str, dtype: torch.dtype
+) -> None:
+    model = adapted(bases(family)).to(dtype)
+    fuse(model, compile=False)
+    made: list[Any] = []
+    of = elementwise.Remade.of
+
+    def counted(self: elementwise.Remade, *parts: Tensor) -> Tensor:
+        fresh, output = self._made is None, of(self, *parts)
+        made.extend([self] * fresh)
+        return output
+
+    monkeypatch.setattr(elementwise.Remade, "of", counted)
+    found = outcome(model)
+    # Each layer's norms before attention and MLP and its product, but for the very first norm.
+    assert len(made) == len(set(made)) == 5 and all(remade._made is None for remade in made)
+    monkeypatch.setattr(lora_linear, "origin_of", lambda _: None)
+    wanted = outcome(model)
+    assert len(made) == 5 and len(found) == len(wanted) > 1
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))

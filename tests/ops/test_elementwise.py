@@ -12,7 +12,16 @@ from transformers.models.gemma2.modeling_gemma2 import Gemma2RMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm, apply_rotary_pos_emb
 
 from lorafit.ops import elementwise
-from lorafit.ops.elementwise import PLAIN, Gated, RmsNorm, Rotary, compiled_kernels, why_not_compiled
+from lorafit.ops.elementwise import (
+    PLAIN,
+    Gated,
+    Kernels,
+    RmsNorm,
+    Rotary,
+    compiled_kernels,
+    origin_of,
+    why_not_compiled,
+)
 
 TYPES = [torch.float32, torch.bfloat16]
 
@@ -88,6 +97,50 @@ def test_nothing_else_is_kept_for_the_backward() -> None:
         cos = drawn(1, 6, 4)
         Rotary.apply(y.view(1, 1, 6, 8)[..., :4], y.view(1, 1, 6, 8)[..., 4:], cos, cos, PLAIN)
         assert [t.data_ptr() for t in kept] == [cos.data_ptr()] * 2
+
+
+def outputs(kernels: Kernels, dtype: torch.dtype, length: int = 67) -> list[Tensor]:
+    """Of every kind of norm and gate, of parts that have a gradient and are in one run of memory, or are not."""
+    wide = drawn(2, length, 2 * 44, dtype=dtype).requires_grad_()
+    weight = drawn(44, dtype=dtype, seed=1)
+    found = []
+    for one, other in (wide.chunk(2, -1), [half.contiguous() for half in wide.chunk(2, -1)]):
+        for offset, late in ((0.0, False), (1.0, True), (0.0, True)):
+            found.append(RmsNorm.apply(one, weight, 1e-6, offset, late, kernels))
+        found += [Gated.apply(one, other, activation, kernels) for activation in ("silu", "gelu_tanh")]
+    return found
+
+
+def assert_remade(output: Tensor) -> None:
+    origin = origin_of(output)
+    assert origin is not None
+    with torch.no_grad():
+        again = origin.remade.of(*origin.parts)
+    assert again.data_ptr() != output.data_ptr() and torch.equal(again.view_as(output), output)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_outputs_are_made_again_bit_for_bit(dtype: torch.dtype) -> None:
+    for output in outputs(PLAIN, dtype):
+        assert_remade(output)
+
+
+def test_an_output_whose_parts_are_not_kept_has_no_origin() -> None:
+    x = drawn(6, 8)
+    for found in (RmsNorm.apply(x, x[0], 1e-6, 0.0, False, PLAIN), Gated.apply(x, x, "silu", PLAIN)):
+        assert origin_of(found) is None
+
+
+@pytest.mark.slow  # as below
+@pytest.mark.skipif(shutil.which("c++") is None and shutil.which("g++") is None, reason="no C++ compiler here")
+@pytest.mark.parametrize("dtype", TYPES)
+def test_compiled_outputs_are_made_again_bit_for_bit(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elementwise, "WORTH_COMPILING", 0)
+    kernels = compiled_kernels()
+    assert why_not_compiled(kernels, torch.device("cpu"), dtype) is None
+    for length in (67, 260):
+        for output in outputs(kernels, dtype, length):
+            assert_remade(output)
 
 
 def test_a_device_without_compilation_is_named() -> None:

@@ -21,8 +21,10 @@ from lorafit.errors import RecipeError, TrainingError
 from lorafit.hardware import Hardware
 from lorafit.model import quantize
 from lorafit.model.forward import choose_forward
+from lorafit.model.fused import fuse
 from lorafit.model.load import load_base
 from lorafit.model.settings import Quantization
+from lorafit.ops import lora_linear
 from lorafit.recipe import parse_recipe
 from lorafit.records import Sample, Source
 from lorafit.train import recompute
@@ -101,6 +103,33 @@ def test_a_quantised_base_gives_the_very_same_bits(
     kept = bench.update()
     for policy in POLICIES:
         assert_equal(bench.update(policy), kept, bound=0)
+
+
+@pytest.mark.parametrize("policy", ["none", *POLICIES])
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_what_projections_make_again_gives_the_very_same_bits(
+    llama: Path, policy: str, dropout: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(llama, dropout=dropout)
+    assert fuse(bench.model, compile=False).norms == 5
+    found = bench.update(policy)
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor.clone(), lambda tensor: tensor):
+        assert_equal(bench.update(policy), found, bound=0)
+    monkeypatch.setattr(lora_linear, "origin_of", lambda _: None)
+    assert_equal(bench.update(policy), found, bound=0)
+
+
+# Widths of the outputs of norms (32) and gates (44) that no checkpoint has a part in, but for the very first norm's.
+REMADE = {"none": 3 * 32 + 2 * 44, "attention": 2 * 32 + 2 * 44, "every-2": 2 * 32 + 44, "layers": 0}
+
+
+@pytest.mark.parametrize("policy", REMADE)
+def test_what_projections_make_again_is_not_kept(llama: Path, policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(llama)
+    fuse(bench.model, compile=False)
+    size, tokens = kept_bytes(bench, policy), len(bench.batch.rows[0].token_ids)
+    monkeypatch.setattr(lora_linear, "origin_of", lambda _: None)
+    assert kept_bytes(bench, policy) - size == 4 * REMADE[policy] * tokens  # float32
 
 
 def test_full_fine_tuning(llama: Path) -> None:

@@ -16,6 +16,7 @@ from peft.tuners.lora import layer as peft_layer
 from torch import Tensor, nn
 
 from lorafit.adapters.dropout import PlacedDropout
+from lorafit.hardware import kind_of
 from lorafit.model.quantize import computed_weight, is_quantized
 from lorafit.ops.dropout import Mask
 from lorafit.ops.lora_linear import LoraLinear
@@ -78,7 +79,7 @@ def _fast_adapter(layer: Any, x: Tensor) -> str | None:
     frozen = not base.weight.requires_grad and (base.bias is None or not base.bias.requires_grad)
     same_bias = base.bias is None or base.bias.dtype == x.dtype
     hooked = any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in (base, a, b, dropout))
-    autocast = torch.is_autocast_enabled(x.device.type)
+    autocast = torch.is_autocast_enabled(kind_of(x.device))
     return name if plain and computes_alike and frozen and same_bias and not hooked and not autocast else None
 
 

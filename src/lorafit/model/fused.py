@@ -25,6 +25,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
+from lorafit.hardware import kind_of
 from lorafit.ops import elementwise
 from lorafit.ops.elementwise import Activation, Gated, Kernels, RmsNorm, Rotary
 
@@ -69,7 +70,7 @@ class _FusedNorm(_Swapped):
 
     def forward(self: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         weight = self.weight
-        other = weight.requires_grad or weight.dtype != x.dtype or torch.is_autocast_enabled(x.device.type)
+        other = weight.requires_grad or weight.dtype != x.dtype or torch.is_autocast_enabled(kind_of(x.device))
         if args or kwargs or other or _hooked(self):
             return super().forward(x, *args, **kwargs)  # type: ignore[misc, no-any-return]
         product: Tensor = RmsNorm.apply(x, weight, _epsilon(self), self.offset, self.round_late, self.kernels)
@@ -81,7 +82,7 @@ class _FusedGated(_Swapped):
 
     def forward(self: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         act = _activation_module(self)
-        if args or kwargs or _hooked(self) or _hooked(act) or torch.is_autocast_enabled(x.device.type):
+        if args or kwargs or _hooked(self) or _hooked(act) or torch.is_autocast_enabled(kind_of(x.device)):
             return super().forward(x, *args, **kwargs)  # type: ignore[misc, no-any-return]
         if hasattr(self, "gate_up_proj"):
             gate, up = self.gate_up_proj(x).chunk(2, dim=-1)
@@ -107,14 +108,19 @@ def fuse(model: nn.Module, compile: bool) -> Fused:
         kernels = elementwise.PLAIN
     widths = {2 * b.numel() for name, b in model.named_buffers() if name.endswith("inv_freq")}
     counts = {"norm": 0, "gated": 0, "rotary": 0}
-    with torch.enable_grad(), torch.autocast(device.type, enabled=False):
+    planned = device.type == "meta"
+    device = torch.device("cpu") if planned else device  # where there is nothing to compare, by its like on the CPU
+    alike: dict[Any, Callable[..., type[nn.Module]] | None] = {}
+    with torch.enable_grad(), torch.autocast(kind_of(device), enabled=False):
         for module in model.modules():
             kind, candidates = _candidates(module, widths)
-            plainly = [(torch.float32, elementwise.PLAIN), (dtype, elementwise.PLAIN)]
-            misfits = [_misfit(kind, module, candidate, plainly, device) for candidate in candidates]
-            if not misfits or min(misfits) == math.inf:
+            if not candidates:
                 continue
-            best = candidates[misfits.index(min(misfits))]
+            looks = (type(module), _epsilon(module), *(p.shape for p in module._parameters.values() if p is not None))
+            best = alike[looks] if planned and looks in alike else _best(kind, module, candidates, dtype, device)
+            alike[looks] = best
+            if best is None:
+                continue
             # Only the one chosen is compiled.
             if kernels is elementwise.PLAIN or _misfit(kind, module, best, [(dtype, kernels)], device) < math.inf:
                 module.__class__ = best(kernels=kernels)
@@ -160,6 +166,19 @@ def _candidates(module: nn.Module, widths: set[int]) -> tuple[str, list[Callable
     if getattr(module, "head_dim", None) in widths and _rotary_of(plain) is not None:
         return "rotary", [partial(_make_rotary, plain)]
     return "", []
+
+
+def _best(
+    kind: str,
+    module: nn.Module,
+    candidates: list[Callable[..., type[nn.Module]]],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Callable[..., type[nn.Module]] | None:
+    """The candidate nearest to the module, None where none is near enough."""
+    plainly = [(torch.float32, elementwise.PLAIN), (dtype, elementwise.PLAIN)]
+    misfits = [_misfit(kind, module, candidate, plainly, device) for candidate in candidates]
+    return None if min(misfits) == math.inf else candidates[misfits.index(min(misfits))]
 
 
 def _is_norm(module: nn.Module) -> bool:

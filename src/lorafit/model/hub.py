@@ -24,18 +24,36 @@ def find_model(name: str, revision: str | None = None, remote_code: bool = False
 
     Raises ModelError when there is no such model, when it cannot be reached, or when it holds no safetensors.
     """
+    return check_folder(_folder_of(name, revision, WANTED, remote_code))
+
+
+def find_config(name: str, revision: str | None = None, remote_code: bool = False) -> Path:
+    """The config.json of the model `name`. From a hub it is downloaded alone (with `remote_code`, also the *.py).
+
+    Raises ModelError when there is no such model, when it cannot be reached, or when it has no config.json.
+    """
+    folder = _folder_of(name, revision, ["config.json"], remote_code)
+    config = folder / "config.json"
+    if not config.is_file():
+        raise ModelError(f"model.name: {name} has no config.json (looked in {folder}).")
+    return config
+
+
+def _folder_of(name: str, revision: str | None, wanted: list[str], remote_code: bool) -> Path:
+    """The folder of `name`; where it comes from a hub, with the files of the patterns `wanted`."""
     if name == builtin.NAME:
         return builtin.MODEL
     path = Path(os.path.expanduser(name))  # noqa: PTH111  Path.expanduser raises for an unknown user
     if path.is_dir():
-        return check_folder(path)
+        return path
+    wanted = wanted + (["*.py"] if remote_code else [])
     if name.startswith(MODELSCOPE):
-        return check_folder(_from_modelscope(name.removeprefix(MODELSCOPE), revision, remote_code))
+        return _from_modelscope(name.removeprefix(MODELSCOPE), revision, wanted)
     if path.exists():
         raise ModelError(f"model.name: {name} is a file. Name the folder that holds config.json and the safetensors.")
     if name.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.\-]+(/[\w.\-]+)?", name):
         raise ModelError(f"model.name: no folder {name}. {_near_folders(path)}")
-    return check_folder(_from_hugging_face(name, revision, remote_code))
+    return _from_hugging_face(name, revision, wanted)
 
 
 def check_folder(folder: Path) -> Path:
@@ -77,11 +95,10 @@ def load_tokenizer(folder: Path, remote_code: bool = False) -> Any:
         raise ModelError(f"The tokenizer in {folder} cannot be loaded: {_first_line(error)}") from error
 
 
-def _from_hugging_face(name: str, revision: str | None, remote_code: bool) -> Path:
+def _from_hugging_face(name: str, revision: str | None, wanted: list[str]) -> Path:
     import huggingface_hub
     from huggingface_hub import errors
 
-    wanted = WANTED + (["*.py"] if remote_code else [])
     try:
         return Path(
             huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=UNWANTED)
@@ -108,13 +125,12 @@ def _from_hugging_face(name: str, revision: str | None, remote_code: bool) -> Pa
         ) from error
 
 
-def _from_modelscope(name: str, revision: str | None, remote_code: bool) -> Path:
+def _from_modelscope(name: str, revision: str | None, wanted: list[str]) -> Path:
     try:
         from modelscope import snapshot_download
     except ImportError:
         raise ModelError("model.name: ModelScope models need its package: pip install 'lorafit[modelscope]'.") from None
     try:
-        wanted = WANTED + (["*.py"] if remote_code else [])
         return Path(snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=UNWANTED))
     except Exception as error:  # modelscope raises its own, many-typed errors
         raise ModelError(f"model.name: ModelScope does not give {name}: {_first_line(error)}") from error

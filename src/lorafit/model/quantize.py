@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from lorafit.errors import ModelError
+from lorafit.hardware import kind_of
 from lorafit.model.settings import Quantization
 
 # bitsandbytes warns for every 8-bit product that it casts its input, which is what was asked for.
@@ -109,7 +110,7 @@ class _RaggedLinear(torch.autograd.Function):
 
 def has_ragged_rows(layer: Any) -> bool:
     """Whether a 4-bit layer on the CPU has rows that are no whole number of blocks."""
-    return bool(layer.weight.device.type == "cpu" and layer.in_features % layer.weight.blocksize)
+    return bool(kind_of(layer.weight.device) == "cpu" and layer.in_features % layer.weight.blocksize)
 
 
 def is_quantized(layer: nn.Module) -> bool:

@@ -19,10 +19,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn import functional
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
 
+from lorafit.hardware import kind_of
 from lorafit.records import Layout, Siblings
 
 PACKED = "lorafit_packed"
@@ -54,7 +55,7 @@ def packed_attention(
     if row_layout is None:
         raise RuntimeError(f"{type(module).__name__} does not hand row_layout to its attention function")
     cut = 0
-    if query_BHTD.device.type == "cpu" and softcap is None:
+    if kind_of(query_BHTD.device) == "cpu" and softcap is None:
         cut = _short_tokens(row_layout, min(MATMUL_LENGTH, sliding_window or MATMUL_LENGTH))
     if cut == 0:
         return path_attention(query_BHTD, key_BGTD, value_BGTD, row_layout, scaling, sliding_window, softcap), None
@@ -126,7 +127,7 @@ def run_attention(
     length, seen = query_BHLD.shape[2], key_BGSD.shape[2]
     windowed = sliding_window is not None and seen > sliding_window
     if length == seen and softcap is None and not windowed:
-        return scaled_dot_product_attention(
+        return functional.scaled_dot_product_attention(
             query_BHLD, key_BGSD, value_BGSD, is_causal=length > 1, scale=scaling, enable_gqa=True
         )
     visible_LS = torch.ones(length, seen, dtype=torch.bool, device=query_BHLD.device).tril(seen - length)
@@ -134,7 +135,7 @@ def run_attention(
         # a token sees itself and the window - 1 before it
         visible_LS = visible_LS.triu(1 - sliding_window + seen - length)
     if softcap is None:
-        return scaled_dot_product_attention(
+        return functional.scaled_dot_product_attention(
             query_BHLD, key_BGSD, value_BGSD, attn_mask=visible_LS, scale=scaling, enable_gqa=True
         )
     heads_per_group = query_BHLD.shape[1] // key_BGSD.shape[1]
@@ -164,7 +165,7 @@ class _Block:
 
 
 @functools.lru_cache(maxsize=256)
-def _blocks(group: Siblings) -> tuple[_Block, ...]:
+def _blocks(group: Siblings, device: torch.device) -> tuple[_Block, ...]:
     """The runs of a group, which are in order of length, as blocks."""
     made: list[_Block] = []
     bundle: list[int] = []
@@ -173,12 +174,12 @@ def _blocks(group: Siblings) -> tuple[_Block, ...]:
     for length, following in zip(lengths, [*lengths[1:], None], strict=True):
         bundle.append(length)
         if following is None or following > FILL * bundle[0]:
-            made.append(_block(start, bundle))
+            made.append(_block(start, bundle, device))
             start, bundle = made[-1].end, []
     return tuple(made)
 
 
-def _block(start: int, lengths: list[int]) -> _Block:
+def _block(start: int, lengths: list[int], device: torch.device) -> _Block:
     end, longest = start + sum(lengths), -(-lengths[-1] // ROUND) * ROUND
     if lengths[0] == longest:
         return _Block(start, end, longest, len(lengths))
@@ -191,9 +192,9 @@ def _block(start: int, lengths: list[int]) -> _Block:
         end,
         longest,
         len(lengths),
-        filled=(first_N1 + place_NL.minimum(lengths_N1 - 1)).flatten(),
-        fillers=filler_NL.flatten().nonzero().squeeze(1),
-        real=(~filler_NL).flatten().nonzero().squeeze(1),
+        filled=(first_N1 + place_NL.minimum(lengths_N1 - 1)).flatten().to(device),
+        fillers=filler_NL.flatten().nonzero().squeeze(1).to(device),
+        real=(~filler_NL).flatten().nonzero().squeeze(1).to(device),
     )
 
 
@@ -216,7 +217,7 @@ class _MatmulAttention(torch.autograd.Function):
         kept: list[Tensor] = []
         for group in layout:
             path_keys, path_values = _on_path(key_GTD, group), _on_path(value_GTD, group)
-            for block in _blocks(group):
+            for block in _blocks(group, query_HTD.device):
                 # Scaled here and not in the scores, of which there are more; the softmax kernel adds up in float32.
                 query_XRD = _stacked(query_HTD, groups, block) * scale
                 scores = torch.bmm(query_XRD, _stacked(key_GTD, groups, block).transpose(1, 2))
@@ -250,7 +251,7 @@ class _MatmulAttention(torch.autograd.Function):
         remaining = iter(kept)
         for group in ctx.layout:
             path_keys, path_values = _on_path(key_GTD, group), _on_path(value_GTD, group)
-            for block in _blocks(group):
+            for block in _blocks(group, query_HTD.device):
                 weights = next(remaining)
                 query_XRD = _stacked(query_HTD, groups, block) * ctx.scale
                 gradient_XRD = _stacked(gradient_HTD, groups, block, fill=False)

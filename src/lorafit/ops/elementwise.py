@@ -8,9 +8,10 @@
                dx1 = g1 c1 + g2 s2     dx2 = g2 c2 - g1 s1                 the two halves of a head as its pairs)
 
 Kept for the backward: the norm's input and a float32 a row; gate and up; of the rotary embedding nothing but the cosine
-and sine, which all layers share. No gradient is made for weights: these functions are for frozen ones. The plain
-functions round to 16 bits where transformers does. torch.compile makes one pass over memory of each of them and keeps
-float32 in between.
+and sine, which all layers share. Who reads a norm or a gated product need not keep it (ops/lora_linear.py): it says how
+it is made again of what is kept anyway (`Origin`). No gradient is made for weights: these functions are for frozen
+ones. The plain functions round to 16 bits where transformers does. torch.compile makes one pass over memory of each of
+them and keeps float32 in between.
 Shapes: N rows, D columns; B batch, T tokens, H heads, D head dimension, R = D / 2.
 """
 
@@ -28,6 +29,7 @@ from torch.nn.functional import gelu, silu
 Activation = Literal["silu", "gelu_tanh"]
 # Below this many elements a plain call is as fast, and short rows (generation, probes) cost no compilation.
 WORTH_COMPILING = 8192
+ORIGIN = "lorafit_origin"
 
 
 def norm(x_ND: Tensor, weight_D: Tensor, eps: float, offset: float, round_late: bool) -> tuple[Tensor, Tensor]:
@@ -140,6 +142,52 @@ def why_not_compiled(kernels: Kernels, device: torch.device, dtype: torch.dtype)
     return None
 
 
+class Remade:
+    """An output of a function, made again in the backward: once for all who ask, until the function's own backward.
+
+    That one comes after all who ask. Where a backward ends before it (`inputs=`), the output stays until another gets
+    there or the graph goes.
+    """
+
+    def __init__(self, make: Callable[..., Tensor]) -> None:
+        self._make = make  # holds no tensors: recomputation and hooks have to see them
+        self._made: Tensor | None = None
+
+    def of(self, *parts: Tensor) -> Tensor:
+        if self._made is None:
+            self._made = self._make(*parts)
+        return self._made
+
+    def drop(self) -> None:
+        self._made = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How an output is made again: `remade.of(*parts)`, bit for bit. An attribute of the output, not of its views."""
+
+    parts: tuple[Tensor, ...]
+    remade: Remade
+    hooks: object
+
+
+def _give_origin(output: Tensor, remade: Remade, *parts: Tensor) -> None:
+    """The output has to be a view: torch then refuses it where it was written to."""
+    setattr(output, ORIGIN, Origin(parts, remade, _hooks()))
+
+
+def origin_of(x: Tensor) -> Origin | None:
+    """How x is made again of parts that are kept anyway; None where there is nothing but x."""
+    origin: Origin | None = getattr(x, ORIGIN, None)
+    # An x from outside a checkpoint is kept by it, and may come back for the recomputation without its attributes.
+    return origin if origin is not None and origin.hooks == _hooks() else None
+
+
+def _hooks() -> object:
+    """The hooks that what is saved now goes through, such as a checkpoint's; None without."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(True)
+
+
 class RmsNorm(torch.autograd.Function):
     """y = rms_norm(x [..., D], weight [D], eps, offset, round_late, kernels), as `norm` says."""
 
@@ -148,18 +196,30 @@ class RmsNorm(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, eps: float, offset: float, round_late: bool, kernels: Kernels
     ) -> Tensor:
         weight_D = weight.detach()  # a Parameter would be compiled for its very size
-        y_ND, inverse_N1 = kernels.norm(x.detach().reshape(-1, x.shape[-1]), weight_D, eps, offset, round_late)
+        make = functools.partial(_normed, eps=eps, offset=offset, round_late=round_late, kernels=kernels)
+        y_ND, inverse_N1 = make(x, weight_D)
+        y = y_ND.view(x.shape)
         ctx.save_for_backward(x, inverse_N1, weight_D)
         ctx.offset, ctx.round_late, ctx.kernels = offset, round_late, kernels
-        return y_ND.view(x.shape)
+        ctx.remade = Remade(lambda *parts: make(*parts)[0])
+        if ctx.needs_input_grad[0]:  # else x is not kept
+            _give_origin(y, ctx.remade, x, weight_D)
+        return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        ctx.remade.drop()
         x, inverse_N1, weight_D = ctx.saved_tensors
         gradient_ND, x_ND = gradients[0].reshape(-1, x.shape[-1]), x.detach().reshape(-1, x.shape[-1])
         dx_ND = ctx.kernels.norm_back(gradient_ND, x_ND, inverse_N1, weight_D, ctx.offset, ctx.round_late)
         return dx_ND.view(x.shape), None, None, None, None, None
+
+
+def _normed(
+    x: Tensor, weight_D: Tensor, eps: float, offset: float, round_late: bool, kernels: Kernels
+) -> tuple[Tensor, Tensor]:
+    return kernels.norm(x.detach().reshape(-1, x.shape[-1]), weight_D, eps, offset, round_late)
 
 
 class Gated(torch.autograd.Function):
@@ -169,15 +229,23 @@ class Gated(torch.autograd.Function):
     def forward(ctx: Any, gate: Tensor, up: Tensor, activation: Activation, kernels: Kernels) -> Tensor:
         ctx.save_for_backward(gate, up)
         ctx.activation, ctx.kernels = activation, kernels
-        product: Tensor = kernels.gated(*_flat(gate, up), activation)
-        return product.view(gate.shape)
+        ctx.remade = Remade(functools.partial(_product, activation=activation, kernels=kernels))
+        product = _product(gate, up, activation, kernels)
+        if any(ctx.needs_input_grad):  # else gate and up are not kept
+            _give_origin(product, ctx.remade, gate, up)
+        return product
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        ctx.remade.drop()
         gate, up = ctx.saved_tensors
         d_gate, d_up = ctx.kernels.gated_back(*_flat(gradients[0], gate, up), ctx.activation)
         return d_gate.view(gate.shape), d_up.view(up.shape), None, None
+
+
+def _product(gate: Tensor, up: Tensor, activation: Activation, kernels: Kernels) -> Tensor:
+    return kernels.gated(*_flat(gate, up), activation).view(gate.shape)
 
 
 def _flat(*tensors: Tensor) -> list[Tensor]:

@@ -4,8 +4,9 @@
     backward   V = s G B                 dX = G W + drop'(V A)      dA = V^T drop(X)      dB = s G^T U
 
 (LoRA, arXiv 2106.09685, equation 3, and its chain rule; drop' = drop, as dropout is a product with its mask. The scale
-of the mask is put into A, which is small.) Kept between the two: X, U [T, r], A, B and the mask, a byte each. W is
-asked for again in the backward, so a quantised weight is dequantised twice and never kept. No gradient is made for W.
+of the mask is put into A, which is small.) Kept between the two: X, U [T, r], A, B and the mask, a byte each. Of an X
+that can be made again (`elementwise.Origin`) only its parts are kept, which are kept anyway. W is asked for again in
+the backward, so a quantised weight is dequantised twice and never kept. No gradient is made for W.
 Shapes: T tokens, I inputs, O outputs, r rank.
 """
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from lorafit.ops.dropout import Mask, draw_mask, keep
+from lorafit.ops.elementwise import origin_of
 
 
 class LoraLinear(torch.autograd.Function):
@@ -41,14 +43,16 @@ class LoraLinear(torch.autograd.Function):
         u_Tr = (x_TI if keep_TI is None else keep(x_TI, keep_TI)) @ a_rI.T
         y_TO = torch.nn.functional.linear(x_TI, weight(), bias)
         y_TO.addmm_(u_Tr, b_Or.T)
-        ctx.save_for_backward(x_TI, u_Tr, a_rI, b_Or, keep_TI)
+        origin = origin_of(x)
+        ctx.save_for_backward(u_Tr, a_rI, b_Or, keep_TI, *([x_TI] if origin is None else origin.parts))
+        ctx.remade = None if origin is None else origin.remade
         ctx.weight, ctx.scaling, ctx.scale, ctx.shape = weight, scaling, scale, x.shape
         return y_TO.view(*x.shape[:-1], -1)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x_TI, u_Tr, a_rI, b_Or, keep_TI = ctx.saved_tensors
+        u_Tr, a_rI, b_Or, keep_TI, *parts = ctx.saved_tensors
         g_TO = gradients[0].reshape(-1, gradients[0].shape[-1])
         v_Tr = g_TO @ b_Or
         dx = da = db = None
@@ -60,6 +64,7 @@ class LoraLinear(torch.autograd.Function):
                 dx_TI += keep(v_Tr @ a_rI, keep_TI)
             dx = dx_TI.view(ctx.shape)
         if ctx.needs_input_grad[1]:
+            x_TI = parts[0] if ctx.remade is None else ctx.remade.of(*parts).view(-1, a_rI.shape[1])
             seen_TI = x_TI if keep_TI is None else keep(x_TI, keep_TI)
             da = (v_Tr.T @ seen_TI).float().mul_(ctx.scale)
         if ctx.needs_input_grad[2]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lorafit.errors import TrainingError
 
 Name = Literal["adamw", "adam", "sgd", "adamw-8bit", "paged-adamw"]
+Build = Callable[[list[nn.Parameter], Name, float], torch.optim.Optimizer]
 
 
 class MasterOptimizer:
@@ -20,12 +21,15 @@ class MasterOptimizer:
     adapters) are their own masters and cost nothing.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], name: Name, weight_decay: float) -> None:
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], name: Name, weight_decay: float, build: Build | None = None
+    ) -> None:
+        """build: makes the optimizer over the masters, where PyTorch's and bitsandbytes' cannot be had (a plan)."""
         self.parameters = [p for p in parameters if p.requires_grad]
         if not self.parameters:
             raise TrainingError("No parameter is trained: the adapter is empty.")
         self.masters = [p if p.dtype == torch.float32 else nn.Parameter(p.detach().float()) for p in self.parameters]
-        self.inner = _build(self.masters, name, weight_decay)
+        self.inner = (build or _build)(self.masters, name, weight_decay)
 
     def set_learning_rate(self, value: float) -> None:
         for group in self.inner.param_groups:

@@ -27,6 +27,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from lorafit.adapters.dropout import PlacedDropout
 from lorafit.errors import TrainingError
+from lorafit.hardware import kind_of
 from lorafit.model.quantize import SharedWeights, sharing_weights
 from lorafit.train.settings import RECOMPUTE, RECOMPUTE_POLICIES
 
@@ -49,7 +50,7 @@ def recomputing(model: Any, policy: str) -> Iterator[None]:
     Raises TrainingError for an unknown policy, for offload without CUDA, and for a model in which nothing is found to
     recompute.
     """
-    check_recompute(policy, next(model.parameters()).device.type)
+    check_recompute(policy, kind_of(next(model.parameters()).device))
     with _recomputed(model, _parts(model, policy), offload=policy == "offload"):
         yield
 
@@ -158,18 +159,28 @@ def kept_on_host(values: tuple[Any, ...]) -> saved_tensors_hooks:
 
     Pinned, so that neither copy makes the host wait; both are in the order of the device's stream.
     """
-    place = next(value.data_ptr() for value in values if isinstance(value, Tensor) and value.is_floating_point())
+    place = next(_place(value) for value in values if isinstance(value, Tensor) and value.is_floating_point())
 
     def pack(tensor: Tensor) -> Tensor | tuple[torch.device, Tensor]:
-        if tensor.data_ptr() != place:
-            return tensor
-        host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
-        return tensor.device, host.copy_(tensor, non_blocking=True)
+        return (tensor.device, to_host(tensor)) if _place(tensor) == place else tensor
 
     def unpack(packed: Tensor | tuple[torch.device, Tensor]) -> Tensor:
-        if isinstance(packed, Tensor):
-            return packed
-        device, host = packed
-        return host.to(device, non_blocking=True)
+        return packed if isinstance(packed, Tensor) else from_host(*packed)
 
     return saved_tensors_hooks(pack, unpack)
+
+
+def to_host(tensor: Tensor) -> Tensor:
+    """A copy in the host's memory, pinned where it comes from a GPU."""
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
+    return host.copy_(tensor, non_blocking=True)
+
+
+def from_host(device: torch.device, host: Tensor) -> Tensor:
+    """The copy on the device again."""
+    return host.to(device, non_blocking=True)
+
+
+def _place(tensor: Tensor) -> tuple[int, int]:
+    # Not the address, which meta tensors have not.
+    return tensor.untyped_storage()._cdata, int(tensor.storage_offset())

@@ -43,6 +43,7 @@ def train_step(
         scaler.scale(row_loss).backward()
         optimizer.collect_gradients()
         loss += row_loss.item()
+        del row_loss  # some layers (8-bit) keep their input as long as the graph can be reached
     scaler.unscale_(optimizer.inner)
     norm = optimizer.gradient_norm(max_gradient_norm).item()
     optimizer.set_learning_rate(learning_rate)
