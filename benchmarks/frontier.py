@@ -21,7 +21,7 @@ from pathlib import Path
 
 import work
 
-# Tokens a pass, recompute, quantisation: the whole grid is 24; these bound it at both ends and along the middle.
+# Tokens a pass, recompute, quantisation: the whole grid is larger; these bound it at both ends and along the middle.
 SETTINGS = [
     (2048, "none", "none"),
     (1024, "none", "none"),
@@ -37,6 +37,7 @@ SETTINGS = [
     (512, "none", "nf4"),
     (512, "layers", "nf4"),
     (256, "layers", "nf4"),
+    (1536, "none", "none"),
 ]
 PARSER = work.parser(__doc__, rounds=1)
 PARSER.add_argument("--updates", type=int, default=2, help="timed updates of a process")

@@ -57,7 +57,7 @@ def test_a_run_leaves_a_whole_folder(recipe: Callable[..., Recipe]) -> None:
     result = finetune(recipe(adapter={"dropout": 0.1}, evaluate={"shots": 2}))
     names = {p.name for p in result.folder.iterdir()}
     assert names == {
-        "recipe.yaml", "environment.json", "data.json", "template.jinja", "metrics.jsonl", "status.json",
+        "recipe.yaml", "environment.json", "data.json", "plan.json", "template.jinja", "metrics.jsonl", "status.json",
         "adapter", "self_check", "evaluation",
     }  # fmt: skip
     lines = metrics(result.folder)

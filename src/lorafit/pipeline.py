@@ -27,12 +27,18 @@ from lorafit.evaluate.samples import Comparison, base_answers, comparison_tables
 from lorafit.infer.generate import Answer
 from lorafit.model.forward import Forward, choose_forward
 from lorafit.model.fused import fuse
-from lorafit.model.hub import find_model, load_tokenizer
+from lorafit.model.hub import find_description, find_model, load_tokenizer
 from lorafit.model.load import Base, empty_model, load_base, longest_sequence
 from lorafit.observe.console import Console
 from lorafit.observe.metrics import MetricsFile
+from lorafit.plan.answer import Plan
+from lorafit.plan.devices import find_device
+from lorafit.plan.fit import Change, Choice, changes
+from lorafit.plan.report import headline, size
+from lorafit.plan.settle import Question, settle
+from lorafit.plan.watch import PeakWatch
 from lorafit.recipe import Recipe, parse_recipe
-from lorafit.records import Conversation, Event, Fit
+from lorafit.records import Conversation, Event, Fit, Sample
 from lorafit.run import (
     RunFolder,
     Status,
@@ -48,17 +54,12 @@ from lorafit.train.optim import check_optimizer
 from lorafit.train.recompute import check_recompute
 from lorafit.train.self_check import self_check
 
-# Tokens through the model at once where the recipe says auto: starting values, not measured optima. They change speed
-# and memory, never the result.
-TOKENS_PER_PASS = {"cpu": 2048, "mps": 2048, "cuda": 4096}
 # By order of magnitude, to tell a run of seconds from one of minutes; and from how many seconds on compiling pays.
 OPERATIONS_A_SECOND = {"cpu": 4e11, "mps": 4e12, "cuda": 4e13}
 WORTH_COMPILING = 600
 CHECK_PROMPTS = 32
-LESS_MEMORY = (
-    "The cheapest changes: a smaller train.tokens_per_pass (the result stays the same), train.recompute=layers, "
-    "model.quantization=nf4, a smaller data.max_length."
-)
+# The plan is wrong by more than a run may bear.
+WORTH_SAYING = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +87,14 @@ def finetune(recipe: Recipe, remote_code: bool = False, console: Console | None 
     renderer = Renderer(tokenizer, choose_template(tokenizer, recipe.data.template))
     tokenizer.chat_template = renderer.template.jinja  # so that every folder saved with this tokenizer carries it
     data = _prepare(recipe, renderer, longest_sequence(empty), console)
+    plan, question, choice = _plan(recipe, empty.config, data, chosen, remote_code, console)
+    recipe = _settled(recipe, choice)
     run = RunFolder.create(Path(recipe.output) / str(recipe.name))
     with Status(run) as status, _ending(status), hardware.float32_through_onednn(chosen) as rerouted:
         _write_inputs(run, recipe, data, renderer)
+        write_json(run.plan, plan.to_json())
         with console.working(f"loading {recipe.model.name}"):
+            folder = find_model(recipe.model.name, recipe.model.revision, remote_code)
             base = load_base(folder, chosen, recipe.model.quantization, recipe.model.double_quantization, remote_code)
         _say_model(console, recipe, chosen)
         if rerouted:
@@ -110,8 +115,9 @@ def finetune(recipe: Recipe, remote_code: bool = False, console: Console | None 
             check = self_check(forward, data.training.samples, injection.place, chosen.dtype)
             write_json(run.self_check / "step.json", dataclasses.asdict(check))
             console.say(check.sentence())
-        fit = _fit(recipe, chosen)
-        outcome = _train(recipe, run, status, console, injection, forward, fit, data, chosen, tokenizer)
+        watch = PeakWatch(question, choice, injection.model, chosen.device)
+        outcome = _train(recipe, run, status, console, injection, forward, watch, data, chosen, tokenizer)
+        _compare(run, console, plan, watch)
         comparison = None
         if prompts and not outcome.interrupted:
             load_weights(injection.model, recipe.adapter, _best(recipe, run))
@@ -127,7 +133,7 @@ def finetune(recipe: Recipe, remote_code: bool = False, console: Console | None 
 
 def _model_of(recipe: Recipe, remote_code: bool) -> tuple[Path, hardware.Hardware, Any]:
     chosen = hardware.choose(recipe.model.device, recipe.model.dtype)
-    folder = find_model(recipe.model.name, recipe.model.revision, remote_code)
+    folder = find_description(recipe.model.name, recipe.model.revision, remote_code)
     return folder, chosen, load_tokenizer(folder, remote_code)
 
 
@@ -138,7 +144,8 @@ def _checked(recipe: Recipe, folder: Path, chosen: hardware.Hardware, remote_cod
     """
     check_free(Path(recipe.output) / str(recipe.name))
     check_optimizer(recipe.train.optimizer, chosen.device.type)
-    check_recompute(recipe.train.recompute, chosen.device.type)
+    if recipe.train.recompute != "auto":
+        check_recompute(recipe.train.recompute, chosen.device.type)
     empty = empty_model(folder, remote_code)
     if recipe.adapter.method == "lora":
         select(empty, recipe.adapter.targets)
@@ -178,11 +185,60 @@ def _resolved(recipe: Recipe, folder: Path, chosen: hardware.Hardware) -> Recipe
                 }
             ),
             "data": data,
-            "train": recipe.train.model_copy(
-                update={"learning_rate": rate, "tokens_per_pass": _fit(recipe, chosen).tokens_per_pass}
-            ),
+            "train": recipe.train.model_copy(update={"learning_rate": rate}),
         }
     )
+
+
+def _plan(
+    recipe: Recipe, config: Any, data: Prepared, chosen: hardware.Hardware, remote_code: bool, console: Console
+) -> tuple[Plan, Question, Choice]:
+    """What the run will need, and what `auto` leaves open decided.
+
+    Raises DoesNotFit, with the changes that would make it fit.
+    """
+    device = find_device(chosen.device.type)
+    model = recipe.model.model_copy(update={"dtype": chosen.dtype_name})
+    name = Path(recipe.model.name).name
+    samples = data.training.samples
+    question = Question(
+        name, config, model, recipe.adapter, recipe.train, device, samples, recipe.data.max_length, remote_code
+    )
+    with console.working("planning"):
+        choice, plan = settle(question)
+    console.show(headline(plan))
+    if plan.verdict == "no":
+        with console.working("looking for what would fit"):
+            found = changes(question.job_of, choice, device, question.tokens_of)
+        raise DoesNotFit(_what_would_fit(plan, found))
+    return plan, question, choice
+
+
+def _what_would_fit(plan: Plan, found: Sequence[Change]) -> str:
+    lines = [f"This run needs {size(plan.needed)}, and {size(plan.budget)} are free on {plan.device}."]
+    for change in found:
+        fits = "fits" if change.fits else "not enough alone"
+        lines.append(f"  {change.sentence}: {' '.join(change.overrides)} ({size(change.saved)} less; {fits})")
+    return "\n".join(lines)
+
+
+def _settled(recipe: Recipe, choice: Choice) -> Recipe:
+    """The recipe with what the plan decided, so that a repeated run takes the same passes."""
+    settled = {"tokens_per_pass": choice.tokens_per_pass, "recompute": choice.recompute}
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update=settled)})
+
+
+def _compare(run: RunFolder, console: Console, plan: Plan, watch: PeakWatch) -> None:
+    """Predicted against measured, into plan.json; said when they differ by more than a run may bear."""
+    found = watch.compared()
+    if found is None:
+        return
+    write_json(run.plan, {**plan.to_json(), "measured": dataclasses.asdict(found)})
+    if abs(found.difference) > WORTH_SAYING:
+        console.warn(
+            f"update {found.update} peaked at {size(found.measured)} of tensors where the plan says "
+            f"{size(found.predicted)} ({found.difference:+.1%})."
+        )
 
 
 def _run_name(recipe: Recipe) -> str:
@@ -260,12 +316,6 @@ def _fuse(recipe: Recipe, console: Console, injection: Injection, data: Prepared
     console.say(f"    {fused.sentence()}")
 
 
-def _fit(recipe: Recipe, chosen: hardware.Hardware) -> Fit:
-    train = recipe.train
-    tokens = TOKENS_PER_PASS[chosen.device.type] if train.tokens_per_pass == "auto" else train.tokens_per_pass
-    return Fit(tokens, train.recompute, train.share_prefixes)
-
-
 def _base_answers(
     recipe: Recipe,
     console: Console,
@@ -293,7 +343,7 @@ def _train(
     console: Console,
     injection: Injection,
     forward: Forward,
-    fit: Fit,
+    watch: PeakWatch,
     data: Prepared,
     chosen: hardware.Hardware,
     tokenizer: Any,
@@ -312,8 +362,9 @@ def _train(
         def save(target: Path) -> None:
             save_trained(injection.model, tokenizer, recipe.adapter, target)
 
+        assert recipe.train.learning_rate != "auto" and recipe.train.tokens_per_pass != "auto"
+        fit = Fit(recipe.train.tokens_per_pass, recipe.train.recompute, recipe.train.share_prefixes)
         held_out = make_batch(data.held_out.samples, fit.tokens_per_pass, forward.packed) if data.held_out else None
-        assert recipe.train.learning_rate != "auto"
         outcome = train(
             forward=forward,
             parameters=list(injection.model.parameters()),
@@ -328,6 +379,7 @@ def _train(
                 keep=lambda: save(best),
                 checkpoint=lambda update: save(run.checkpoints / f"{update:06d}"),
                 observe=observe,
+                around_update=watch,
             ),
         )
     console.say(console.curve())
@@ -364,11 +416,22 @@ def _ending(status: Status) -> Iterator[None]:
     except BaseException as error:
         mended: LorafitError | None = disk_error(error, status.folder.path / "any") if is_disk_fault(error) else None
         if isinstance(error, torch.OutOfMemoryError):
-            mended = DoesNotFit(f"{str(error).splitlines()[0]}\n{LESS_MEMORY}")
+            mended = DoesNotFit(
+                f"{str(error).splitlines()[0]}\nThe plan was wrong, or something else took memory meanwhile. Less: a "
+                "smaller train.tokens_per_pass (the result stays the same), train.recompute=layers, "
+                "model.quantization=nf4; `lorafit plan recipe.yaml` says what each gives."
+            )
         status.end("failed", str(mended or f"{type(error).__name__}: {error}"))
         if mended:
             raise mended from error
         raise
+
+
+def samples_of(recipe: Recipe, remote_code: bool, console: Console) -> Sequence[Sample]:
+    """The training samples of a recipe, without the model's weights (`lorafit plan` with data)."""
+    folder, _, tokenizer = _model_of(recipe, remote_code)
+    renderer = Renderer(tokenizer, choose_template(tokenizer, recipe.data.template))
+    return _prepare(recipe, renderer, longest_sequence(empty_model(folder, remote_code)), console).training.samples
 
 
 def look_at_data(

@@ -121,6 +121,7 @@ class RunFolder:
         self.recipe = path / "recipe.yaml"
         self.environment = path / "environment.json"
         self.data = path / "data.json"
+        self.plan = path / "plan.json"
         self.template = path / "template.jinja"
         self.rejected = path / "rejected.jsonl"
         self.metrics = path / "metrics.jsonl"

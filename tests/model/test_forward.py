@@ -101,3 +101,10 @@ def test_a_head_whose_logits_are_capped_is_not_plain(bases: Callable[[str], Path
     assert (plain_head(model) is not None) is plain
     model.get_output_embeddings().weight.requires_grad_(True)
     assert plain_head(model) is None, "a trained head needs its gradient"
+
+
+def test_a_padding_token_without_an_embedding_does_not_hide_a_cap(bases: Callable[[str], Path]) -> None:
+    model = load_base(bases("gemma2"), CPU).model
+    with torch.no_grad():
+        model.get_input_embeddings().weight[0] = 0
+    assert plain_head(model) is None

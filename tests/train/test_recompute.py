@@ -316,7 +316,7 @@ def test_an_unknown_policy_is_one_clear_fault(policy: str) -> None:
     with pytest.raises(RecipeError) as caught:
         parse_recipe({"model": {"name": "m"}, "data": {"train": "d"}, "train": {"recompute": policy}})
     said = "none, attention, every-2 (or every-3, and so on), layers or offload"
-    assert caught.value.faults == (f"train.recompute: found {policy!r}; input should be {said}",)
+    assert caught.value.faults == (f"train.recompute: found {policy!r}; input should be auto, {said}",)
     with pytest.raises(TrainingError, match=f"found '{policy}'"):
         check_recompute(policy, "cuda")
 

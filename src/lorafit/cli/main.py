@@ -1,4 +1,7 @@
-"""`lorafit VERB ...`: one verb a file. Exit codes: 0 done, 2 bad input, 4 a self-check failed, 130 interrupted."""
+"""`lorafit VERB ...`: one verb a file.
+
+Exit codes: 0 done, 2 bad input, 3 does not fit, 4 a self-check failed, 130 interrupted.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from rich.console import Console
 from lorafit import __version__
 from lorafit.errors import LorafitError
 
-VERBS = ("train", "data", "chat", "export", "demo")
+VERBS = ("train", "plan", "data", "chat", "export", "demo")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -32,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", category=FutureWarning)
     parser = build_parser()
     args, rest = parser.parse_known_args(arguments)
-    if rest and not (args.verb == "train" and all("=" in word and not word.startswith("-") for word in rest)):
+    if rest and not (args.verb in ("train", "plan") and all("=" in word and not word.startswith("-") for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:  # key=value pairs that stand after a flag
         args.overrides += rest

@@ -127,7 +127,8 @@ def plain_head(model: Any) -> nn.Linear | None:
     model.eval()
     hook = head.register_forward_hook(enlarge)
     try:
-        ids = torch.zeros(1, 3, dtype=torch.int64, device=head.weight.device)
+        # Not 0: where it is the padding token its embedding, and with it every logit, may be zero.
+        ids = torch.arange(1, 4, device=head.weight.device)[None]
         logits = model(input_ids=ids, use_cache=False).logits
         hidden = model.get_decoder()(input_ids=ids, use_cache=False)[0]
     except (RuntimeError, TypeError, KeyError, ValueError, IndexError):

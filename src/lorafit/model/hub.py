@@ -13,7 +13,8 @@ from lorafit import builtin
 from lorafit.errors import ModelError
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-WANTED = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "vocab.txt", "merges.txt"]
+WEIGHTS = "*.safetensors"
+WANTED = [WEIGHTS, "*.json", "*.jinja", "tokenizer.model", "vocab.txt", "merges.txt"]
 # Copies of the weights in other layouts, which some models ship beside the one that transformers reads.
 UNWANTED = ["consolidated*", "original/*", "*/*.safetensors"]
 MODELSCOPE = "modelscope:"
@@ -25,6 +26,20 @@ def find_model(name: str, revision: str | None = None, remote_code: bool = False
     Raises ModelError when there is no such model, when it cannot be reached, or when it holds no safetensors.
     """
     return check_folder(_folder_of(name, revision, WANTED, remote_code))
+
+
+def find_description(name: str, revision: str | None = None, remote_code: bool = False) -> Path:
+    """The folder of config and tokenizer: of a hub model all but the weights, which may turn out not to fit.
+
+    Raises ModelError as `find_model` does; a hub's weights are not looked for.
+    """
+    folder = _folder_of(name, revision, [pattern for pattern in WANTED if pattern != WEIGHTS], remote_code)
+    return check_folder(folder) if is_local(name) else folder
+
+
+def is_local(name: str) -> bool:
+    """Whether `name` is the built-in model or something on this disk."""
+    return name == builtin.NAME or Path(os.path.expanduser(name)).exists()  # noqa: PTH111  as in _folder_of
 
 
 def find_config(name: str, revision: str | None = None, remote_code: bool = False) -> Path:

@@ -134,13 +134,17 @@ def run_attention(
     if sliding_window is not None:
         # a token sees itself and the window - 1 before it
         visible_LS = visible_LS.triu(1 - sliding_window + seen - length)
-    if softcap is None:
+    if softcap is None and kind_of(query_BHLD.device) != "cuda":
         return functional.scaled_dot_product_attention(
             query_BHLD, key_BGSD, value_BGSD, attn_mask=visible_LS, scale=scaling, enable_gqa=True
         )
     heads_per_group = query_BHLD.shape[1] // key_BGSD.shape[1]
     key_BHSD = key_BGSD.repeat_interleave(heads_per_group, dim=1)
     value_BHSD = value_BGSD.repeat_interleave(heads_per_group, dim=1)
+    if softcap is None:  # CUDA's kernel for masks wants a key and value for each query head
+        return functional.scaled_dot_product_attention(
+            query_BHLD, key_BHSD, value_BHSD, attn_mask=visible_LS, scale=scaling
+        )
     scores = query_BHLD @ key_BHSD.transpose(-1, -2) * (query_BHLD.shape[-1] ** -0.5 if scaling is None else scaling)
     scores = softcap * torch.tanh(scores / softcap)
     weights = scores.masked_fill(~visible_LS, float("-inf")).softmax(-1, dtype=torch.float32).to(query_BHLD.dtype)

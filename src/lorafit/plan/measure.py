@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ def measured_on_cpu(standing: Iterable[Tensor | None]) -> Iterator[Measured]:
     """
     storages = {t.untyped_storage()._cdata: int(t.untyped_storage().nbytes()) for t in standing if t is not None}
     result = Measured(before=sum(storages.values()))
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it tells the terminal that it begins and ends
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         yield result
     now = most = 0

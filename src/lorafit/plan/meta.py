@@ -37,15 +37,15 @@ def meta_base(
 ) -> Base:
     """A frozen base as `load_base` makes it, without memory."""
     before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
+    torch.set_default_dtype(dtype)  # also of the biases of exchanged layers
     try:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=remote_code)
+        if quantization != "none":
+            _quantize(model, quantization, double, dtype)
+            stay_in_training_mode(model)
     finally:
         torch.set_default_dtype(before)
-    if quantization != "none":
-        _quantize(model, quantization, double, dtype)
-        stay_in_training_mode(model)
     model.requires_grad_(False)
     switch_dropout_off(model)
     return Base(model, Path(), Hardware(torch.device("meta"), dtype, "planned"), quantization, remote_code)
@@ -120,6 +120,9 @@ def held_constants(model: nn.Module) -> list[Tensor]:
         constants = getattr(parameter, "SCB", None)
         if isinstance(constants, Tensor):
             found.append(constants)
+    # After its first forward an 8-bit layer has them in a state of its own.
+    states = (getattr(getattr(module, "state", None), "SCB", None) for module in model.modules())
+    found += [constants for constants in states if isinstance(constants, Tensor)]
     return found
 
 

@@ -37,6 +37,7 @@ NOTES = {
     "(bitsandbytes 0.50, backends/cuda/ops.py: always above 1,536 tokens)",
     "8-bit product": f"{OUTLIERS:.1%} of columns taken for outliers (LLM.int8(), arXiv 2208.07339, section 4); int32 "
     "products; while quantising, |x| and a mask (bitsandbytes 0.50, backends/cuda/ops.py)",
+    "CPU, operands of two types": "the converted one as a whole (torch's TensorIterator; CUDA converts as it reads)",
     "8-bit Adam": "two states of a byte a weight and a float32 for each 256; tensors below 4,096 weights keep float32 "
     "(bitsandbytes 0.50, optim/optimizer.py)",
 }
@@ -76,6 +77,11 @@ def _int8_product(args: Sequence[Any], out: Any) -> list[int]:
     return [4 * out[0].numel()]
 
 
+def _promotion(args: Sequence[Any], out: Any) -> list[int]:
+    tensors = [x for x in args[:2] if isinstance(x, Tensor)]
+    return [x.numel() * out.element_size() for x in tensors if x.dtype != out.dtype and x.is_meta]
+
+
 WORKSPACES: dict[str, dict[str, Workspace]] = {
     "cuda": {
         "_scaled_dot_product_flash_attention_backward": _flash_backward,
@@ -84,7 +90,7 @@ WORKSPACES: dict[str, dict[str, Workspace]] = {
         "int8_vectorwise_quant": _int8_quantize,
         "int8_mixed_scaled_mm": _int8_product,
     },
-    "cpu": {},
+    "cpu": {name + mark: _promotion for name in ("add", "sub", "mul", "div") for mark in ("", "_")},
     "mps": {},
 }
 
@@ -158,6 +164,8 @@ def _attention_on_cuda(
         attend = aten._scaled_dot_product_flash_attention
         out: Tensor = attend(query, key, value, dropout_p, is_causal, False, scale=scale)[0]
         return out[..., :width]
+    if key.shape[1] != query.shape[1]:  # this kernel knows no groups
+        key, value = (x.repeat_interleave(query.shape[1] // x.shape[1], dim=1) for x in (key, value))
     if attn_mask is not None:
         if attn_mask.dtype == torch.bool:
             attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill_(attn_mask.logical_not(), -math.inf)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
+import math
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,15 +28,13 @@ from lorafit.model.forward import Forward
 from lorafit.model.fused import fuse
 from lorafit.model.settings import Quantization
 from lorafit.ops import attention, dropout
-from lorafit.ops.loss import head_cross_entropy
 from lorafit.plan.meta import held_constants, meta_base, meta_model, with_layers
 from lorafit.plan.semantics import CUBLAS_WORKSPACE, HOPPER_WORKSPACE, STAND_INS, WORKSPACES, as_on
-from lorafit.plan.tracker import BLOCK, Allocator, Operation, Peak, Tracker
+from lorafit.plan.tracker import BLOCK, Allocator, Operation, Peak, Seen, Tracker
 from lorafit.records import Batch, Fit, Row
-from lorafit.train import recompute
+from lorafit.train import recompute, step
 from lorafit.train.optim import MasterOptimizer, Name
 from lorafit.train.recompute import recomputing
-from lorafit.train.step import train_step
 
 WEIGHTS, CONSTANTS, ADAPTER, GRADIENTS, OPTIMIZER = (
     "base weights",
@@ -44,6 +44,10 @@ WEIGHTS, CONSTANTS, ADAPTER, GRADIENTS, OPTIMIZER = (
     "optimizer",
 )
 ACTIVATIONS, LOSS, BACKWARD, WORKSPACE = "activations", "logits and loss", "backward", "workspaces"
+
+
+# Shared by all simulations of a process: a search does the same operations over and over.
+_SEEN: Seen = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class Job:
     plain_head: bool = True
     max_gradient_norm: float = 1.0
     hopper: bool = False
+    remote_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +101,13 @@ def simulate(job: Job, allocator: Allocator | None = None) -> Trace:
     """
     _forget()
     with planning_for(job.kind):
-        base = meta_base(job.config, job.dtype, job.quantization, job.double_quantization)
+        base = meta_base(job.config, job.dtype, job.quantization, job.double_quantization, job.remote_code)
         injection = meta_model(base, job.adapter)
         model: nn.Module = injection.model
         model.train()
         fuse(model, compile=False)
         block = BLOCK if job.kind == "cuda" else 1
-        tracker = Tracker(block, WORKSPACES[job.kind], STAND_INS, allocator)
+        tracker = Tracker(block, WORKSPACES[job.kind], STAND_INS, allocator, _SEEN)
         states: list[_States] = []
 
         def build(parameters: list[nn.Parameter], name: Name, weight_decay: float) -> torch.optim.Optimizer:
@@ -111,8 +116,8 @@ def simulate(job: Job, allocator: Allocator | None = None) -> Trace:
 
         if job.kind == "cuda":
             tracker.take(HOPPER_WORKSPACE if job.hopper else CUBLAS_WORKSPACE, WORKSPACE)
-        # Elsewhere rows are numpy's memory already and not copied.
-        batches = job.updates if job.kind == "cuda" else [_moved(batch) for batch in job.updates]
+        # On the CPU rows stay in numpy's memory.
+        batches = [_moved(batch) for batch in job.updates] if job.kind == "cpu" else job.updates
         with contextlib.ExitStack() as stack:
             stack.enter_context(as_on(job.kind))
             stack.enter_context(_named_parts(model, tracker))
@@ -131,7 +136,7 @@ def simulate(job: Job, allocator: Allocator | None = None) -> Trace:
             stack.enter_context(forward.running())
             for number, batch in enumerate(batches):
                 tracker.operations.clear()
-                train_step(forward, batch, optimizer, scaler, injection.place, number, 1e-4, job.max_gradient_norm)
+                step.train_step(forward, batch, optimizer, scaler, injection.place, number, 1e-4, job.max_gradient_norm)
     return Trace(
         peaks=tracker.peaks,
         operations=tuple(tracker.operations),
@@ -142,22 +147,35 @@ def simulate(job: Job, allocator: Allocator | None = None) -> Trace:
     )
 
 
-def simulate_deep(job: Job, period: int = 1) -> Trace:
+def simulate_deep(job: Job) -> Trace:
     """The trace of a deep model from two shallow ones: every (phase, operation) grows linearly with the layers.
 
-    Exact where the stack repeats itself every `period` layers (tests/plan/test_simulate.py). The total does not grow
-    so: with the depth another operation makes the peak.
+    Exact where the stack repeats itself (tests/plan/test_simulate.py), but for the vector of all norms, whose few bytes
+    a layer are counted in blocks. The total does not grow so: with the depth another operation makes the peak.
     """
     layers = job.config.get_text_config().num_hidden_layers
-    shallow = 3 + (layers - 3) % period
-    deep = shallow + period
+    repeats = period(job.config, job.fit.recompute)
+    # Every kind of layer has to be there besides the first and the last, which differ in what they keep.
+    shallow = repeats + 2 + (layers - 2) % repeats
+    deep = shallow + repeats
     if layers <= deep:
         return simulate(job)
     less, more = (simulate(replace(job, config=with_layers(job.config, n))) for n in (shallow, deep))
-    return _extrapolated(less, more, (layers - deep) / period)
+    return _extrapolated(less, more, (layers - deep) // repeats)
 
 
-def _extrapolated(less: Trace, more: Trace, steps: float) -> Trace:
+def period(config: PreTrainedConfig, recompute: str) -> int:
+    """After how many layers the stack repeats itself: kinds of layers (sliding, full) and what is recomputed."""
+    text = config.get_text_config()
+    layers = text.num_hidden_layers
+    listed = [v for v in vars(text).values() if isinstance(v, (list, tuple)) and len(v) == layers]
+    kinds = [tuple(values[i] for values in listed) for i in range(layers)]
+    alike = next(n for n in range(1, layers + 1) if kinds[n:] == kinds[:-n])
+    every = int(recompute.removeprefix("every-")) if recompute.startswith("every-") else 1
+    return math.lcm(alike, every)
+
+
+def _extrapolated(less: Trace, more: Trace, steps: int) -> Trace:
     """`more` and `steps` times what it has more than `less`."""
 
     def grown(a: float, b: float) -> float:
@@ -179,14 +197,19 @@ def _extrapolated(less: Trace, more: Trace, steps: float) -> Trace:
     )
 
 
-def _grown_operations(less: Trace, more: Trace, steps: float) -> tuple[Operation, ...]:
+def _grown_operations(less: Trace, more: Trace, steps: int) -> tuple[Operation, ...]:
     """The operations of `more`, those of its added layers `steps` times more often: as kinds with a count."""
-    count: dict[Operation, int] = {}
-    for trace, sign in ((more, 1), (less, -1)):
-        for operation in trace.operations:
-            count[operation] = count.get(operation, 0) + sign
-    there = Counter(more.operations)
-    grown = {operation: there[operation] + round(added * steps) for operation, added in count.items()}
+    before, there = Counter(less.operations), Counter(more.operations)
+    added, gone = there - before, before - there
+    grown = Counter({operation: times + steps * added[operation] for operation, times in there.items()})
+    # Once at every depth, but larger with it: what takes all layers at once, as the norm of all gradients does.
+    for old in gone.elements():
+        alike = ((old.phase, old.name) == (new.phase, new.name) and not before[new] for new in added)
+        new = next(itertools.compress(added, alike))
+        added[new] -= 1
+        grown[new] -= 1 + steps
+        flops, moved = (b + (b - a) * steps for a, b in ((old.flops, new.flops), (old.bytes, new.bytes)))
+        grown[Operation(old.phase, old.name, flops, moved)] += 1
     return tuple(replace(operation, count=times) for operation, times in grown.items() if times > 0)
 
 
@@ -302,7 +325,8 @@ def _named_parts(model: nn.Module, tracker: Tracker) -> Iterator[None]:
     if head is not None:
         hooks.append(head.register_forward_pre_hook(loss_begins))
     try:
-        with mock.patch.object(forward_module, "head_cross_entropy", in_loss(head_cross_entropy)):
+        loss = forward_module.head_cross_entropy  # type: ignore[attr-defined]
+        with mock.patch.object(forward_module, "head_cross_entropy", in_loss(loss)):
             yield
     finally:
         for hook in hooks:

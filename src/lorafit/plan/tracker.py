@@ -58,13 +58,16 @@ class Peak:
 Workspace = Callable[[Sequence[Any], Any], list[int]]
 # What is done in place of an operation that meta tensors do not have.
 StandIn = Callable[..., Any]
+# By operation and looks of its arguments: (flops, bytes moved), and what makes the like of its result again.
+Seen = dict[Any, tuple[tuple[float, int], Callable[[Any], Any]]]
 
 
 class Tracker(TorchDispatchMode):
     """Counts the bytes alive while operations run.
 
     block: bytes are counted in multiples of it. workspaces and stand_ins: by operation's name. allocator: sees every
-    birth and death. peaks: the most bytes alive for each (phase, operation), with their parts.
+    birth and death. seen: what earlier trackers found out about operations. peaks: the most bytes alive for each
+    (phase, operation), with their parts.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Tracker(TorchDispatchMode):
         workspaces: dict[str, Workspace],
         stand_ins: dict[str, StandIn],
         allocator: Allocator | None = None,
+        seen: Seen | None = None,
     ) -> None:
         super().__init__()
         self.block, self.workspaces, self.stand_ins, self.allocator = block, workspaces, stand_ins, allocator
@@ -84,7 +88,7 @@ class Tracker(TorchDispatchMode):
         self.operations: list[Operation] = []
         self._storages: dict[int, tuple[int, str, Any, Any]] = {}
         self._off = False
-        self._seen: dict[Any, tuple[tuple[float, int], Callable[[Any], Any]]] = {}
+        self._seen: Seen = {} if seen is None else seen
 
     @property
     def peak(self) -> Peak:
@@ -131,13 +135,14 @@ class Tracker(TorchDispatchMode):
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = function._overloadpacket.__name__
-        if name == "_local_scalar_dense":
+        if name == "_local_scalar_dense" and args[0].is_meta:
             return _answer(args[0])
         if self._off:
             return function(*args, **kwargs)
         cost, out = self._run(function, name, args, kwargs)
         fresh = 0
-        for tensor in _tensors(out):
+        # What is seen in a view only, and was there before, is not the device's (a CPU's rows are numpy's).
+        for tensor in () if _gives_views(function) else _tensors(out):
             storage = tensor.untyped_storage()
             if storage._cdata not in self._storages:
                 fresh += self._born(storage, self.born_as, name)
@@ -219,6 +224,12 @@ def _repeats(function: Any) -> bool:
     return bool(schema.returns) and (fresh or (in_place and function._overloadpacket.__name__ not in RESHAPING))
 
 
+@functools.cache
+def _gives_views(function: Any) -> bool:
+    """Whether what an operation gives are its arguments, or parts of them."""
+    return any(result.alias_info is not None for result in function._schema.returns)
+
+
 def _maker(function: Any, args: Any, kwargs: Any, out: Any) -> Callable[[Any], Any] | None:
     """Makes the like of `out` again; None where it cannot be said how."""
     if function._schema.arguments and function._schema.arguments[0].alias_info is not None:
@@ -256,6 +267,8 @@ def _span(tensor: Tensor) -> int:
 def _flops(function: Any, name: str, args: Any, kwargs: Any, out: Any) -> float:
     if name == "gemm_4bit":
         return float(2 * args[0].numel() * args[2][0])
+    if name == "int8_mixed_scaled_mm":  # x, its rows in 8 bits, the weight
+        return float(2 * args[0].numel() * args[2].shape[0])
     count = flop_registry.get(function._overloadpacket)
     if count is None:
         return 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ from lorafit.adapters.dropout import DropoutPlace
 from lorafit.data.batches import count_updates, iterate_batches
 from lorafit.data.pack import LEAST_SHARED
 from lorafit.errors import TrainingError
-from lorafit.hardware import Hardware, keep_freed_memory, memory_in_use
+from lorafit.hardware import Hardware, give_back_freed_memory, keep_freed_memory, memory_in_use
 from lorafit.model.forward import Forward
 from lorafit.records import Batch, Event, Fit, Sample, note, warning
 from lorafit.train.interrupt import GracefulStop
@@ -24,18 +25,21 @@ from lorafit.train.settings import TrainSettings
 from lorafit.train.step import Step, train_step
 
 Observe = Callable[[Event], None]
+AroundUpdate = Callable[[int, Batch, MasterOptimizer], contextlib.AbstractContextManager[None]]
 LOOKED_AT = 32  # updates that say how much is shared
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """What the loop calls: validate() -> held-out loss, or None without held-out rows; keep() saves the weights as the
-    best so far; checkpoint(update) saves a copy; observe(event) shows what happened."""
+    best so far; checkpoint(update) saves a copy; observe(event) shows what happened; around_update(update, batch,
+    optimizer) is entered round each update, to measure it."""
 
     validate: Callable[[], float] | None
     keep: Callable[[], None]
     checkpoint: Callable[[int], None]
     observe: Observe
+    around_update: AroundUpdate = lambda update, batch, optimizer: contextlib.nullcontext()
 
 
 @dataclass(slots=True)
@@ -80,6 +84,7 @@ def train(
     rise = warmup_updates(settings.warmup, outcome.updates)
     started = time.perf_counter()
     if hardware.device.type == "cpu":
+        give_back_freed_memory()
         keep_freed_memory()
     forward.model.train()
     with recomputing(forward.model, fit.recompute), forward.running(), GracefulStop() as stop:
@@ -95,7 +100,8 @@ def train(
         for update, (epoch, batch) in enumerate(batches(outcome.updates)):
             rate = learning_rate(update, outcome.updates, peak_learning_rate, settings.schedule, rise)
             began = time.perf_counter()
-            step = train_step(forward, batch, optimizer, scaler, place, update, rate, settings.max_gradient_norm)
+            with hooks.around_update(update, batch, optimizer):
+                step = train_step(forward, batch, optimizer, scaler, place, update, rate, settings.max_gradient_norm)
             seconds = time.perf_counter() - began
             _check(step, update + 1, scaler, hooks.observe)
             outcome.update, outcome.last_loss = update + 1, step.loss

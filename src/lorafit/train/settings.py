@@ -17,8 +17,8 @@ RECOMPUTE_POLICIES = "none, attention, every-2 (or every-3, and so on), layers o
 
 
 def _is_a_policy(policy: str) -> str:
-    if not RECOMPUTE.fullmatch(policy):
-        raise ValueError(f"input should be {RECOMPUTE_POLICIES}")
+    if policy != "auto" and not RECOMPUTE.fullmatch(policy):
+        raise ValueError(f"input should be auto, {RECOMPUTE_POLICIES}")
     return policy
 
 
@@ -51,7 +51,8 @@ class TrainSettings(Settings):
     """Stop after this many updates."""
 
     tokens_per_pass: Positive | Literal["auto"] = "auto"
-    """Tokens that go through the model at once; memory and speed, never the result."""
+    """Tokens that go through the model at once: memory and speed, never the result; auto: as many as fit, up to 2,048
+    (4,096 on CUDA)."""
 
     compile: Literal["auto", "always", "never"] = "auto"
     """Norms, gates and rotary embeddings through torch.compile, 5 to 20 seconds at the start; auto: in long runs."""
@@ -59,9 +60,10 @@ class TrainSettings(Settings):
     share_prefixes: bool = True
     """Compute what examples of an update have in common at their beginning once: speed and memory, never the result."""
 
-    recompute: Annotated[str, AfterValidator(_is_a_policy)] = "none"
+    recompute: Annotated[str, AfterValidator(_is_a_policy)] = "auto"
     """What is recomputed in the backward instead of kept, least memory last: none, attention, every-2 (or every-3, ...:
-    each such layer), layers, offload (on CUDA: layers, with their inputs in the host's memory); never the result."""
+    each such layer), layers, offload (on CUDA: layers, with their inputs in the host's memory); auto: as little as
+    fits; never the result."""
 
     validate_every: Positive | Literal["auto", "never"] = "auto"
     """Updates between two measurements of the held-out loss; auto measures about ten times a run."""
