@@ -132,8 +132,8 @@ def _show_table(console: Console, question: Question, config: Config) -> None:
 
     longest = getattr(config.config.get_text_config(), "max_position_embeddings", None) or max(LENGTHS)
     lengths = [length for length in LENGTHS if length <= longest]
-    sized = [find_device(name) for name in TABLE_CARDS]
-    context = sized[0].context_bytes
+    sized = [(name, find_device(name)) for name in TABLE_CARDS]
+    context = sized[0][1].context_bytes
     with console.working("simulating", total=2 * len(METHODS) * len(lengths)) as advance:
         lines = list(table_lines(job_of, context, lengths, advance))
     console.show(fits_table(lines, sized, f"{config.name}: one sample of so many tokens a pass"))

@@ -230,9 +230,9 @@ class _Optimizer(MasterOptimizer):
 
     tracker: Tracker
 
-    def collect_gradients(self) -> None:
-        super().collect_gradients()
-        self.tracker.hold((master.grad for master in self.masters), GRADIENTS)
+    def collect_gradient(self, master: Tensor, parameter: Tensor) -> None:
+        super().collect_gradient(master, parameter)
+        self.tracker.hold([master.grad], GRADIENTS)
 
     def gradient_norm(self, maximum: float) -> Tensor:
         self.tracker.phase, self.tracker.born_as = "update", OPTIMIZER

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from lorafit.plan.answer import PLAIN_SHARE
-from lorafit.plan.devices import GIB, Device
-from lorafit.plan.report import size
+from lorafit.plan.devices import Device
 from lorafit.plan.simulate import Job, simulate_deep
 
 METHODS = ("full", "lora", "int8", "qlora")
-SHOWN = {"full": "full fine-tuning", "lora": "LoRA", "int8": "LoRA on 8 bits", "qlora": "QLoRA (nf4)"}
+SHOWN = {"full": "full", "lora": "LoRA", "int8": "LoRA, 8 bits", "qlora": "QLoRA"}
 LENGTHS = (512, 2048, 4096)
+MARKS = {"fits": ("●", "green"), "fits, computing again": ("◐", "green"), "tight": ("○", "yellow"), "no": ("·", "red")}
 # Of the plan's own allocator replay, expandable segments: what stands reserved above the tensors' peak.
 SEGMENTS = 40 * 2**20
 
@@ -46,27 +48,29 @@ def table_lines(
             yield Line(method, length, *needed)
 
 
-def fits_table(lines: Sequence[Line], cards: Sequence[Device], title: str) -> Table:
-    """fits, fits with recomputation, or what is missing."""
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for column in ("method", "tokens", "needs", "recomputing"):
-        table.add_column(column, justify="left" if column == "method" else "right")
-    for card in cards:
-        table.add_column(f"{card.memory_bytes / GIB:.0f} GiB", justify="center")
+def fits_table(lines: Sequence[Line], cards: Sequence[tuple[str, Device]], title: str) -> RenderableType:
+    """A line for each method and length, a column for each (name, card)."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("method", no_wrap=True)
+    for column in ("tokens", "GB", "again"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, _ in cards:
+        table.add_column(name, justify="center", no_wrap=True)
     last = ""
     for line in lines:
-        cells = [_cell(line, card.memory_bytes) for card in cards]
+        cells = [Text(*MARKS[_fits(line, card.memory_bytes)]) for _, card in cards]
         name = "" if line.method == last else SHOWN[line.method]
-        table.add_row(name, f"{line.length:,}", size(line.kept), size(line.recomputed), *cells)
+        table.add_row(name, f"{line.length}", f"{line.kept / 1e9:.1f}", f"{line.recomputed / 1e9:.1f}", *cells)
         last = line.method
-    return table
+    legend = Text("GB: needed; again: computing every layer again in the backward.  ", "dim")
+    for what, (mark, style) in MARKS.items():
+        legend.append(mark, style).append(f" {what}  ", "dim")
+    return Group(table, legend)
 
 
-def _cell(line: Line, memory: int) -> Text:
+def _fits(line: Line, memory: int) -> str:
     if line.kept <= PLAIN_SHARE * memory:
-        return Text("yes", "green")
+        return "fits"
     if line.recomputed <= PLAIN_SHARE * memory:
-        return Text("recompute", "yellow")
-    if line.recomputed <= memory:
-        return Text("tight", "yellow")
-    return Text("no", "red")
+        return "fits, computing again"
+    return "tight" if line.recomputed <= memory else "no"

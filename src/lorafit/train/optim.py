@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Literal
 
@@ -30,18 +32,24 @@ class MasterOptimizer:
             raise TrainingError("No parameter is trained: the adapter is empty.")
         self.masters = [p if p.dtype == torch.float32 else nn.Parameter(p.detach().float()) for p in self.parameters]
         self.inner = (build or _build)(self.masters, name, weight_decay)
+        # Weakly, as the parameters outlive the optimizer.
+        collect = weakref.WeakMethod(self.collect_gradient)
+        for parameter, master in zip(self.parameters, self.masters, strict=True):
+            if master is not parameter:
+                hook = functools.partial(_collect, collect, weakref.ref(master))
+                parameter.register_post_accumulate_grad_hook(hook)
 
     def set_learning_rate(self, value: float) -> None:
         for group in self.inner.param_groups:
             group["lr"] = value
 
-    def collect_gradients(self) -> None:
-        """Add each gradient to its master's in float32, and free the 16-bit one: to be called after every row."""
-        for parameter, master in zip(self.parameters, self.masters, strict=True):
-            if master is not parameter and parameter.grad is not None:
-                gradient = parameter.grad.float()
-                master.grad = gradient if master.grad is None else master.grad.add_(gradient)
-                parameter.grad = None
+    def collect_gradient(self, master: Tensor, parameter: Tensor) -> None:
+        """Add a gradient to its master's in float32 and free the 16-bit one: called as soon as the backward has it, so
+        that the gradients never all stand twice."""
+        assert parameter.grad is not None
+        gradient = parameter.grad.float()
+        master.grad = gradient if master.grad is None else master.grad.add_(gradient)
+        parameter.grad = None
 
     @torch.no_grad()
     def publish(self) -> None:
@@ -59,6 +67,14 @@ class MasterOptimizer:
     def clear(self) -> None:
         for tensor in (*self.parameters, *self.masters):
             tensor.grad = None
+
+
+def _collect(
+    collect: weakref.WeakMethod[Callable[[Tensor, Tensor], None]], master: weakref.ref[Tensor], parameter: Tensor
+) -> None:
+    method, into = collect(), master()
+    if method is not None and into is not None:
+        method(into, parameter)
 
 
 def check_optimizer(name: Name, device: str) -> None:

@@ -41,7 +41,6 @@ def train_step(
         place.update, place.prefixes = update, row.prefixes
         row_loss = forward(row) / batch.supervised_tokens
         scaler.scale(row_loss).backward()
-        optimizer.collect_gradients()
         loss += row_loss.item()
         del row_loss  # some layers (8-bit) keep their input as long as the graph can be reached
     scaler.unscale_(optimizer.inner)
