@@ -27,6 +27,7 @@ import work
 PARSER = work.parser(__doc__)
 PARSER.add_argument("--tokens-per-pass", type=int, default=2048)
 PARSER.add_argument("--dropout", type=float, default=0.0)
+PARSER.add_argument("--each", action="store_true", help="each trick alone, and all but each")
 PARSER.add_argument("--only", nargs="*", type=int, help="stages by number, from 0")
 ARGS = work.parse(PARSER)
 
@@ -76,7 +77,7 @@ class Stage:
         optimizer = MasterOptimizer(model.parameters(), "adamw", 0.0)
         scaler = torch.amp.GradScaler("cpu", enabled=False)
         forward = Forward(model, self.packed == "rows", plain_head(plain) if self.head else None)
-        if self.packed != "rows":
+        if self.packed not in ("rows", "single"):
             plain.set_attn_implementation(self.packed)
 
         def run(chosen: list[Sample], update: int) -> float:
@@ -101,7 +102,7 @@ class Stage:
             return loss
 
         with forward.running():
-            yield run if self.packed == "rows" else tutorial
+            yield run if self.packed in ("rows", "single") else tutorial
 
 
 PLACE = DropoutPlace()
@@ -119,13 +120,32 @@ STAGES = [
 ]
 
 
+NOTHING = {"fast": False, "head": False, "matmul": False, "keep": False, "packed": "single", "fused": ""}
+ALL: dict[str, Any] = {**dict.fromkeys(NOTHING, True), "packed": "rows", "fused": "plain"}
+TRICKS: dict[str, dict[str, Any]] = {
+    "packed rows and attention as matrix products": {"packed": "rows", "matmul": True},
+    "head on supervised tokens, chunked": {"head": True},
+    "LoRA layer": {"fast": True},
+    "freed memory kept": {"keep": True},
+    "norms, gates, rotary fused": {"fused": "plain"},
+}
+# Each trick by itself, and all but that one.
+EACH = [
+    Stage("one example a row, nothing else", **NOTHING),
+    *(Stage(f"{name}, alone", **{**NOTHING, **trick}) for name, trick in TRICKS.items()),
+    *(Stage(f"all but {name}", **{**ALL, **{key: NOTHING[key] for key in trick}}) for name, trick in TRICKS.items()),
+    Stage("all (lorafit)", **ALL),
+]
+
+
 def main() -> int:
     model = work.with_lora(work.random_model(ARGS.shape), dropout=ARGS.dropout)
     place_dropout(model, PLACE)
     operations = 4 * work.linear_parameters(model)
     rows = work.samples(ARGS.shared, work.vocabulary(ARGS.shape), work.BATCH * ARGS.rounds)
     roof = work.matrix_roof(ARGS.shape)
-    stages = [STAGES[i] for i in ARGS.only] if ARGS.only else STAGES
+    known = EACH if ARGS.each else STAGES
+    stages = [known[i] for i in ARGS.only] if ARGS.only else known
     rates: dict[str, list[float]] = {stage.name: [] for stage in stages}
     losses: dict[str, list[float]] = {stage.name: [] for stage in stages}
     for number in range(-1, ARGS.rounds):  # round -1 warms up

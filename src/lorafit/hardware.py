@@ -125,11 +125,12 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 
 @contextlib.contextmanager
 def freed_memory_goes_back() -> Iterator[None]:
-    """Within this block the C allocator returns large blocks to the system as soon as they are freed.
+    """Within this block the C allocator returns large blocks to the system as soon as they are freed, earlier ones now.
 
     glibc keeps freed blocks of up to 32 MiB once it has seen one of that size, which while quantising adds up to more
     than the whole 16-bit model (benchmarks/load.py). Elsewhere than with glibc nothing is done.
     """
+    give_back_freed_memory()
     _set_allocator({_MMAP_THRESHOLD: 2**20, _TRIM_THRESHOLD: 2**20})
     try:
         yield
@@ -150,6 +151,16 @@ def keep_freed_memory() -> None:
     _set_allocator({_MMAP_THRESHOLD: 2**30, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 2**26})
 
 
+def give_back_freed_memory() -> None:
+    """Have the C allocator return, once, every freed page of its heap to the system.
+
+    Between what is still used lies more than that by the time a model is loaded and checked.
+    """
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
 # Of one row: some 40 for its linear layers, 7 for each block of documents.
 PRODUCTS = 256
 
@@ -164,12 +175,18 @@ def keep_few_products() -> None:
 
 
 def _set_allocator(options: dict[int, int]) -> None:
+    library = _glibc()
+    if library is not None:
+        for option, value in options.items():
+            library.mallopt(option, value)
+
+
+def _glibc() -> ctypes.CDLL | None:
     try:
-        set_option = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # not glibc
-        return
-    for option, value in options.items():
-        set_option(option, value)
+        library = ctypes.CDLL("libc.so.6")
+    except OSError:  # another system, or another C library
+        return None
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
 
 
 _ONEDNN_SENTENCE = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import logging
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
+from transformers import modeling_utils
 from transformers.pytorch_utils import Conv1D
 
 from lorafit.errors import ModelError
@@ -53,8 +55,7 @@ def load_base(
             f"{folder} holds weights that are quantised already. Use the 16-bit original with "
             "model.quantization=nf4: lorafit quantises it while loading."
         )
-    sparing = freed_memory_goes_back() if quantization != "none" else contextlib.nullcontext()
-    with quiet_transformers(), sparing:
+    with quiet_transformers(), _sparing_memory() if quantization != "none" else contextlib.nullcontext():
         try:
             model, report = AutoModelForCausalLM.from_pretrained(
                 folder,
@@ -82,6 +83,27 @@ def load_base(
         stay_in_training_mode(model)
     switch_dropout_off(model)
     return Base(model, folder, hardware, quantization, remote_code)
+
+
+@contextlib.contextmanager
+def _sparing_memory() -> Iterator[None]:
+    """Within this block transformers reads one tensor at a time, and what is freed goes back to the system.
+
+    It would map the shards: every page it has read then counts as this process's memory, the whole 16-bit model, and
+    stays as long as one tensor is used as it lies there (the embedding). Older versions of safetensors can only map.
+    """
+    opens = modeling_utils.safe_open
+
+    def reading(*args: Any, **options: Any) -> Any:
+        return opens(*args, **{**options, "backend": "pread"})
+
+    if "backend" in inspect.signature(safe_open).parameters:
+        modeling_utils.safe_open = reading
+    try:
+        with freed_memory_goes_back():
+            yield
+    finally:
+        modeling_utils.safe_open = opens
 
 
 def switch_dropout_off(model: nn.Module) -> None:

@@ -20,6 +20,7 @@ from lorafit.adapters.dropout import DropoutPlace
 from lorafit.adapters.fast import make_fast, make_plain
 from lorafit.data.pack import make_row
 from lorafit.errors import SelfCheckFailed, TrainingError
+from lorafit.hardware import freed_memory_goes_back
 from lorafit.model.forward import Forward
 from lorafit.model.fused import unfused
 from lorafit.records import Sample
@@ -65,7 +66,8 @@ def self_check(forward: Forward, samples: Sequence[Sample], place: DropoutPlace,
         named = {n: p for n, p in named.items() if p.dim() == 1} or named
     training = model.training
     model.train()
-    with _random_b(model):
+    # Else temporaries of a check's odd sizes leave the heap in pieces, larger than training needs it.
+    with freed_memory_goes_back(), _random_b(model):
         with forward.running():
             fast_loss, fast = _outcome(forward, [chosen] if forward.packed else [[s] for s in chosen], named, place)
         make_plain(model)
