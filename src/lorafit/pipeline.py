@@ -160,9 +160,7 @@ def _resolved(recipe: Recipe, folder: Path, chosen: hardware.Hardware) -> Recipe
         return str(path.resolve()) if name != builtin.NAME and path.exists() else name
 
     named_template = recipe.data.template in ("auto", *PLAIN_TEMPLATES)
-    held_out = recipe.data.held_out
-    if recipe.data.train == builtin.NAME and "held_out" not in recipe.data.model_fields_set:
-        held_out = builtin.NAME  # the built-in data brings a held-out file of its own
+    held_out = _held_out(recipe)
     data = recipe.data.model_copy(
         update={
             "train": absolute(recipe.data.train),
@@ -190,6 +188,12 @@ def _resolved(recipe: Recipe, folder: Path, chosen: hardware.Hardware) -> Recipe
     )
 
 
+def _held_out(recipe: Recipe) -> float | str:
+    """As asked; the built-in data brings a held-out file of its own."""
+    brought = recipe.data.train == builtin.NAME and "held_out" not in recipe.data.model_fields_set
+    return builtin.NAME if brought else recipe.data.held_out
+
+
 def _plan(
     recipe: Recipe, config: Any, data: Prepared, chosen: hardware.Hardware, remote_code: bool, console: Console
 ) -> tuple[Plan, Question, Choice]:
@@ -215,10 +219,16 @@ def _plan(
 
 
 def _what_would_fit(plan: Plan, found: Sequence[Change]) -> str:
-    lines = [f"This run needs {size(plan.needed)}, and {size(plan.budget)} are free on {plan.device}."]
+    settings = plan.settings
+    lines = [
+        f"This run needs {size(plan.needed)}, and {size(plan.budget)} are free on {plan.device} (planned with "
+        f"{settings['tokens_per_pass']:,} tokens a pass, recompute {settings['recompute']})."
+    ]
     for change in found:
         fits = "fits" if change.fits else "not enough alone"
         lines.append(f"  {change.sentence}: {' '.join(change.overrides)} ({size(change.saved)} less; {fits})")
+    if not any(change.fits for change in found):
+        lines.append("  No single setting is enough: `lorafit plan ... --fit` tries them together.")
     return "\n".join(lines)
 
 
@@ -428,10 +438,13 @@ def _ending(status: Status) -> Iterator[None]:
 
 
 def samples_of(recipe: Recipe, remote_code: bool, console: Console) -> Sequence[Sample]:
-    """The training samples of a recipe, without the model's weights (`lorafit plan` with data)."""
-    folder, _, tokenizer = _model_of(recipe, remote_code)
+    """The training samples of a recipe, without the model's weights or its device (`lorafit plan` with data)."""
+    folder = find_description(recipe.model.name, recipe.model.revision, remote_code)
+    tokenizer = load_tokenizer(folder, remote_code)
     renderer = Renderer(tokenizer, choose_template(tokenizer, recipe.data.template))
-    return _prepare(recipe, renderer, longest_sequence(empty_model(folder, remote_code)), console).training.samples
+    longest = longest_sequence(empty_model(folder, remote_code))
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"held_out": _held_out(recipe)})})
+    return _prepare(recipe, renderer, longest, console).training.samples
 
 
 def look_at_data(

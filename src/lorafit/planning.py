@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import functools
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from lorafit.adapters.settings import AdapterSettings
-from lorafit.errors import DoesNotFit
+from lorafit.errors import DoesNotFit, PlanError
 from lorafit.observe.console import Console
 from lorafit.pipeline import samples_of
+from lorafit.plan.answer import budget_of
 from lorafit.plan.devices import Device, find_device, measure_cpu
 from lorafit.plan.fit import Candidate, Choice, changes, grid
 from lorafit.plan.report import candidates_table, explanation, figure, size
-from lorafit.plan.settle import FEWEST_TOKENS, Question, best_fits, settle
+from lorafit.plan.settle import Question, best_fits, settle
 from lorafit.plan.shapes import Config, UnknownArchitecture, config_of, formula_estimate, pretty
 from lorafit.plan.simulate import Job
 from lorafit.plan.table import LENGTHS, METHODS, fits_table, table_lines
 from lorafit.recipe import METHODS as RECIPE_METHODS
 from lorafit.recipe import Recipe
-from lorafit.run import write_text
+from lorafit.run import write_json
+from lorafit.settings import Settings
 
 TABLE_CARDS = ("8GB", "12GB", "16GB", "24GB", "40GB", "48GB", "80GB")
 
@@ -42,15 +44,18 @@ def plan_recipe(
     Raises PlanError and RecipeError for what cannot be understood.
     """
     console = Console()
-    device = with_speed(find_device(gpu, cards))
+    device = find_device(gpu, cards)
     try:
         config = config_of(recipe.model.name, remote_code, recipe.model.revision)
     except UnknownArchitecture as error:
         return _estimated(console, error, recipe, device)
     console.say(pretty(config))
-    for note in filter(None, (config.note, device.note)):
+    for note in filter(None, (config.note, "" if table else device.note)):
         console.say(note, style="dim")
-    samples = samples_of(recipe, remote_code, console) if with_data else None
+    if table:
+        _show_table(console, recipe, config)
+        return 0
+    device = with_speed(device)
     question = Question(
         config.name,
         config.config,
@@ -58,18 +63,15 @@ def plan_recipe(
         recipe.adapter,
         recipe.train,
         device,
-        samples,
-        recipe.data.max_length,
+        samples_of(recipe, remote_code, console) if with_data else None,
+        _length(recipe, config),
         remote_code,
     )
-    if table:
-        _show_table(console, question, config)
-        return 0
     if question.ways.reason:
         console.say(f"{question.ways.reason}: one example a row")
     candidates: tuple[Candidate, ...] = ()
     if fit:
-        choice, candidates = _search(console, question, free_method)
+        choice, candidates = _search(console, question, free_method and "quantization" not in _set(recipe.model))
         plan = question.plan(choice)
     else:
         with console.working("simulating the step"):
@@ -86,8 +88,7 @@ def plan_recipe(
         for line in explanation(plan, device.source):
             console.say(f"  {line}", style="dim")
     if to is not None:
-        content = {**plan.to_json(), "changes": [asdict(change) for change in found]}
-        write_text(to, json.dumps(content, ensure_ascii=False, indent=2, default=str) + "\n")
+        write_json(to, {**plan.to_json(), "changes": [asdict(change) for change in found]})
     return DoesNotFit.exit_code if plan.verdict == "no" else 0
 
 
@@ -99,44 +100,79 @@ def with_speed(device: Device) -> Device:
     return replace(device, matrix_rate=rate, bandwidth=bandwidth)
 
 
-def _search(console: Console, question: Question, free_method: bool) -> tuple[Choice, tuple[Candidate, ...]]:
-    start = question.start()
+def _length(recipe: Recipe, config: Config) -> int:
+    """Tokens a sample: as asked, or what is usual and the model can take."""
+    asked = recipe.data.max_length
+    return asked if "max_length" in _set(recipe.data) else min(asked, _context(config) or asked)
+
+
+def _context(config: Config) -> int | None:
+    longest: int | None = getattr(config.config.get_text_config(), "max_position_embeddings", None)
+    return longest
+
+
+def _set(settings: Settings) -> set[str]:
+    """The settings that the user gave."""
+    return settings.model_fields_set
+
+
+def _search(console: Console, question: Question, free_base: bool) -> tuple[Choice, tuple[Candidate, ...]]:
+    """The best choice and all that were tried; what the user has set stays as it is."""
+    start, train = question.start(), question.train
     full = question.adapter.method == "none"
-    smallest = replace(start, tokens_per_pass=min(start.tokens_per_pass, FEWEST_TOKENS))
-    choices = grid(smallest, question.device.kind, full, free_base=free_method)
+    smallest = replace(start, tokens_per_pass=question.fewest_tokens())
+    choices = [
+        choice
+        for choice in grid(smallest, question.device.kind, full, free_base=free_base)
+        if (train.recompute == "auto" or choice.recompute == train.recompute)
+        and ("optimizer" not in _set(train) or choice.optimizer == train.optimizer)
+    ]
+    largest = None if train.tokens_per_pass == "auto" else start.tokens_per_pass
     with console.working("searching settings", total=len(choices)) as advance:
         seen = 0
 
         def progress(done: int, total: int, candidate: Candidate) -> None:
             nonlocal seen
-            advance(done - seen)
-            seen = done
+            advance(max(0, done - seen))
+            seen = max(seen, done)
 
-        candidates = best_fits(question, choices, progress)
+        candidates = best_fits(question, choices, largest, progress)
+        advance(len(choices) - seen)  # what was passed over
     return (candidates[0].choice if candidates else start), candidates
 
 
-def _show_table(console: Console, question: Question, config: Config) -> None:
-    start = question.start()
+def _show_table(console: Console, recipe: Recipe, config: Config) -> None:
+    cards = [(name, find_device(name)) for name in TABLE_CARDS]
+    lengths = [length for length in LENGTHS if length <= (_context(config) or length)]
+    if not lengths:
+        raise PlanError(
+            f"--table is of {min(LENGTHS)} tokens a sample and more; {config.name} takes {_context(config)}."
+        )
+    _, largest = cards[-1]  # all are alike but for their size
+
+    @functools.cache
+    def question(adapter_method: str) -> Question:
+        adapter = AdapterSettings(**{**recipe.adapter.model_dump(), "method": adapter_method})
+        return Question(
+            config.name,
+            config.config,
+            recipe.model,
+            adapter,
+            recipe.train,
+            largest,
+            length=max(lengths),
+            remote_code=config.remote_code,
+        )
 
     def job_of(method: str, length: int, recompute: str) -> Job:
-        settings = RECIPE_METHODS[method]
-        asked = replace(
-            question,
-            length=length,
-            samples=None,
-            adapter=AdapterSettings(**{**question.adapter.model_dump(), "method": settings["adapter.method"]}),
-        )
-        quantization: Any = settings["model.quantization"]
-        return asked.job_of(replace(start, quantization=quantization, recompute=recompute, tokens_per_pass=length))
+        settings: dict[str, Any] = RECIPE_METHODS[method]
+        asked = question(settings["adapter.method"])
+        changed = {"quantization": settings["model.quantization"], "recompute": recompute}
+        return asked.job_of(replace(asked.start(), **changed, tokens_per_pass=length, max_length=length))
 
-    longest = getattr(config.config.get_text_config(), "max_position_embeddings", None) or max(LENGTHS)
-    lengths = [length for length in LENGTHS if length <= longest]
-    sized = [(name, find_device(name)) for name in TABLE_CARDS]
-    context = sized[0][1].context_bytes
     with console.working("simulating", total=2 * len(METHODS) * len(lengths)) as advance:
-        lines = list(table_lines(job_of, context, lengths, advance))
-    console.show(fits_table(lines, sized, f"{config.name}: one sample of so many tokens a pass"))
+        lines = list(table_lines(job_of, largest.context_bytes, lengths, advance))
+    console.show(fits_table(lines, cards, f"{config.name}: one sample of so many tokens a pass"))
 
 
 def _estimated(console: Console, error: UnknownArchitecture, recipe: Recipe, device: Device) -> int:
@@ -147,6 +183,6 @@ def _estimated(console: Console, error: UnknownArchitecture, recipe: Recipe, dev
     console.warn(str(error))
     console.say(
         f"ESTIMATE by formula, not a simulation: {estimate.parameters / 1e9:.2f} B parameters, {size(weights)} of "
-        f"weights in {bits:g} bits, of {size(device.memory_bytes)}; activations and the rest are not in it."
+        f"weights in {bits:g} bits, of {size(budget_of(device))}; activations and the rest are not in it."
     )
-    return DoesNotFit.exit_code if weights > device.memory_bytes else 0
+    return DoesNotFit.exit_code if weights > budget_of(device) else 0

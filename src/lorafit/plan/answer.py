@@ -80,11 +80,16 @@ def budget_of(device: Device) -> int:
     return device.memory_bytes if device.free_bytes is None else device.free_bytes
 
 
+def context_of(device: Device) -> int:
+    """What of the budget is gone before the first tensor; what this machine says is free is so beside this process."""
+    return device.context_bytes if device.free_bytes is None else 0
+
+
 def replay(job: Job, device: Device, expandable: bool = True) -> tuple[Trace, CachingAllocator | None]:
     """The whole trace, on CUDA through the replayed allocator with the device's memory as its limit."""
     if job.kind != "cuda":
         return simulate(job), None
-    allocator = CachingAllocator(budget_of(device) - device.context_bytes, expandable)
+    allocator = CachingAllocator(budget_of(device) - context_of(device), expandable)
     return simulate(job, allocator), allocator
 
 
@@ -95,9 +100,8 @@ def parts_needed(trace: Trace, allocator: CachingAllocator | None, device: Devic
         parts[ALLOCATOR] = max(0, allocator.peak_reserved - trace.peak.bytes)
     elif device.kind == "cpu":
         parts[HEAP] = round(HEAP_SHARE * trace.peak.bytes) + PRODUCTS_BYTES
-    # What this machine says is free is free beside this very process.
-    if device.free_bytes is None:
-        parts[CONTEXT] = device.context_bytes
+    if context_of(device):
+        parts[CONTEXT] = context_of(device)
     return parts
 
 

@@ -292,17 +292,27 @@ def changes(job_of: JobOf, choice: Choice, device: Device, tokens_of: TokensOf, 
     before = judge.tried(choice)
     if before is None:
         return ()
-    found = []
-    for sentence, changed in _variations(choice, job_of(choice)):
+
+    def tried(sentence: str, changed: Choice) -> Change | None:
         after = judge.tried(changed)
         if after is None:
-            continue
+            return None
         ratio = after.pace * tokens_of(changed) / (before.pace * tokens_of(choice))
         time = ratio if math.isfinite(ratio) else None
         saved = before.needed - after.needed
         faster = time is not None and time < FASTER and before.fits and after.fits
-        if saved > WORTH_SAVING * before.needed or faster:
-            found.append(Change(sentence, changed.overrides(choice), saved, time, after.fits))
+        worth_a_line = faster or saved > WORTH_SAVING * before.needed
+        return Change(sentence, changed.overrides(choice), saved, time, after.fits) if worth_a_line else None
+
+    found: list[Change] = []
+    for variations in _variations(choice, job_of(choice), before.fits):
+        for sentence, changed in variations:
+            one = tried(sentence, changed)
+            found += [one] if one else []
+            if one and one.fits:  # the first of a setting that fits is its best
+                break
+        if sum(one.fits for one in found) >= limit:
+            break
 
     def usefulness(change: Change) -> tuple[bool, bool, float]:
         time = math.inf if change.time is None else change.time
@@ -408,23 +418,31 @@ def _ordered(candidates: list[Candidate]) -> tuple[Candidate, ...]:
     return (*ties, *fitting[len(ties) :], *others)
 
 
-def _variations(choice: Choice, job: Job) -> Iterator[tuple[str, Choice]]:
-    """Changes of one setting that this device and method have, with a sentence for each."""
+def _variations(choice: Choice, job: Job, fits: bool) -> Iterator[list[tuple[str, Choice]]]:
+    """Changes of one setting that this device and method have, with a sentence for each: by setting, best first.
+
+    fits: whether the choice does: then what may be faster comes first, else what costs the least time. What cannot help
+    is not there; nor are 8 bits, as NF4 is smaller.
+    """
     full = job.adapter.method == "none"
-    for policy in _policies(job.kind):
-        if policy != choice.recompute:
-            yield _RECOMPUTE[policy], replace(choice, recompute=policy)
-    for tokens, words in ((choice.tokens_per_pass // 2, "half of"), (choice.tokens_per_pass * 2, "twice")):
-        if tokens:
-            yield f"{words} the tokens in a pass ({tokens:,})", replace(choice, tokens_per_pass=tokens)
+    policies = _policies(job.kind)
+    at = policies.index(choice.recompute) if choice.recompute in policies else 0
+    lighter, heavier = policies[:at], policies[at + 1 :]
+    if fits:  # all layers save the most for their time
+        heavier = tuple(policy for policy in heavier if policy == "layers")
+    tried = (*lighter, *heavier) if fits else heavier
+    yield [(_RECOMPUTE[policy], replace(choice, recompute=policy)) for policy in tried]
     if choice.quantization == "none" and not full:
-        yield "the base in 4 bits (QLoRA)", replace(choice, quantization="nf4")
-        yield "the base in 8 bits", replace(choice, quantization="int8")
+        yield [("the base in 4 bits (QLoRA)", replace(choice, quantization="nf4"))]
+    tokens = choice.tokens_per_pass
+    sizes = [(2 * tokens, "twice")] if fits and tokens < ENOUGH else []
+    sizes += [(tokens // 2, "half of")] if tokens > 1 else []
+    yield [(f"{words} the tokens in a pass ({n:,})", replace(choice, tokens_per_pass=n)) for n, words in sizes]
     if job.kind == "cuda" and choice.optimizer in ("adam", "adamw"):
-        yield "the optimizer's state in 8 bits", replace(choice, optimizer="adamw-8bit")
+        yield [("the optimizer's state in 8 bits", replace(choice, optimizer="adamw-8bit"))]
     longest = max(int(row.position_ids.max()) + 1 for batch in job.updates for row in batch.rows)
     if longest > 1:
-        yield f"texts of {longest // 2:,} tokens at most", _shortened(choice, longest // 2)
+        yield [(f"texts of {longest // 2:,} tokens at most", _shortened(choice, longest // 2))]
 
 
 def _shortened(choice: Choice, length: int | None) -> Choice:

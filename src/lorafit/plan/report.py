@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lorafit.plan.answer import ALLOCATOR, CONTEXT, HEAP, Plan
+from lorafit.plan.answer import ALLOCATOR, CONTEXT, HEAP, HEAP_SHARE, PLAIN_SHARE, PRODUCTS_BYTES, Plan
 from lorafit.plan.clock import Band
 from lorafit.plan.fit import Candidate, Change, Choice
 from lorafit.plan.semantics import NOTES
@@ -47,17 +47,67 @@ PARTS = {
 }
 
 
+# What an operation of torch is to a person; others keep their names.
+OPERATIONS = {
+    "mm": "a matrix product",
+    "addmm": "a matrix product",
+    "bmm": "a matrix product",
+    "gemm_4bit": "a product with 4-bit weights",
+    "dequantize_4bit": "unpacking 4-bit weights",
+    "dequantize_blockwise": "unpacking 4-bit weights",
+    "int8_mixed_scaled_mm": "a product with 8-bit weights",
+    "int8_vectorwise_quant": "rounding to 8 bits",
+    "_log_softmax": "the softmax of the loss",
+    "_log_softmax_backward_data": "the gradient of the loss's softmax",
+    "nll_loss_backward": "the gradient of the loss",
+    "_softmax": "a softmax",
+    "exp": "an exponential",
+    "silu": "a gate's activation",
+    "silu_backward": "the gradient of a gate's activation",
+    "add": "a sum",
+    "sub": "a difference",
+    "mul": "an elementwise product",
+    "div": "a quotient",
+    "cat": "a concatenation",
+    "clone": "a copy",
+    "_to_copy": "a conversion",
+    "zeros_like": "a fresh tensor of zeros",
+    "embedding": "the embedding",
+    "embedding_dense_backward": "the gradient of the embedding",
+    "_foreach_norm": "the gradients' norm",
+}
+ATTENTION = "scaled_dot_product"
+
+
+def operation_name(name: str) -> str:
+    """An operation in plain words, with torch's name behind; in place or not."""
+    words = OPERATIONS.get(name, OPERATIONS.get(name.removesuffix("_")))
+    if ATTENTION in name:
+        words = "the gradient of attention" if name.endswith("backward") else "attention"
+    return f"{words} ({name})" if words else name
+
+
 def size(count: int) -> str:
-    """Bytes in GB (10^9), from 1 MB on with three places."""
-    return f"{count / 1e9:.2f} GB" if abs(count) >= 1e9 else f"{count / 1e6:,.0f} MB"
+    """Bytes in GB (10^9), MB or kB."""
+    if abs(count) >= 1e9:
+        return f"{count / 1e9:.2f} GB"
+    if abs(count) >= 1e6:
+        return f"{count / 1e6:,.{0 if abs(count) >= 1e7 else 1}f} MB"
+    return f"{count / 1e3:,.0f} kB"
+
+
+UNITS = (("days", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
 
 
 def duration(band: Band) -> str:
-    """A band of seconds in the unit that reads best."""
-    for unit, seconds in (("days", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0)):
-        if band.high >= 2 * seconds or unit == "s":
-            return f"{band.low / seconds:.3g} to {band.high / seconds:.3g} {unit}"
-    raise AssertionError("unreachable")
+    """A band of seconds in the largest unit of which it may be two, else in seconds."""
+    unit, seconds = next((u for u in UNITS if band.high >= 2 * u[1]), UNITS[-1])
+    low, high = (_three_places(value / seconds) for value in (band.low, band.high))
+    return f"{low} to {high} {unit}"
+
+
+def _three_places(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def headline(plan: Plan) -> Text:
@@ -103,7 +153,9 @@ def parts_table(plan: Plan) -> Table:
 
 def candidates_table(candidates: Sequence[Candidate], tokens_of: Callable[[Choice], int], shown: int = 8) -> Table:
     """The best settings first (`--fit`)."""
-    table = Table(title="the fastest that fit, and the runners-up", title_justify="left", title_style="bold")
+    fits = any(candidate.fits for candidate in candidates)
+    title = "the fastest that fit, and the runners-up" if fits else "none fits plainly; what needs least comes first"
+    table = Table(title=title, title_justify="left", title_style="bold")
     for column in ("base", "recompute", "tokens a pass", "optimizer"):
         table.add_column(column)
     for column in ("needs", "tokens/s"):
@@ -135,8 +187,13 @@ def changes_table(changes: Sequence[Change]) -> Table:
 
 def lines(plan: Plan) -> Iterator[str]:
     """What else there is to say."""
+    settings = plan.settings
+    yield (
+        f"planned in {settings['dtype']} with {settings['tokens_per_pass']:,} tokens a pass, recompute "
+        f"{settings['recompute']}, optimizer {settings['optimizer']}"
+    )
     where = {"forward": "the forward", "backward": "the backward", "update": "the optimizer's update"}[plan.phase]
-    yield f"the peak is in {where}, at {plan.operation}; {size(plan.peak)} of tensors"
+    yield f"the peak is in {where}, at {operation_name(plan.operation)}; {size(plan.peak)} of tensors"
     if plan.reserved is not None and plan.retries:
         again = "once" if plan.retries == 1 else f"{plan.retries} times"
         yield f"the allocator has to give memory back and ask again {again}: slower than planned"
@@ -174,6 +231,11 @@ def explanation(plan: Plan, source: str) -> Iterator[str]:
     yield f"device: {source}"
     for name, text in NOTES.items():
         yield f"{name}: {text}"
+    if CONTEXT in plan.parts:
+        yield f"{CONTEXT}: {size(plan.parts[CONTEXT])}, what stands before the first tensor (plan/devices.py)"
+    if HEAP in plan.parts:
+        yield f"{HEAP}: {HEAP_SHARE:.0%} of the tensors and {size(PRODUCTS_BYTES)}, an allowance of ours"
+    yield f"plain fit: up to {PLAIN_SHARE:.0%} of the memory, a margin of ours; above it is tight"
     yield "versions traced: " + ", ".join(f"{name} {number}" for name, number in plan.versions.items())
 
 

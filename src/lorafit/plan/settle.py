@@ -22,6 +22,7 @@ from lorafit.plan.fit import (
     Choice,
     Progress,
     assumed_batch,
+    largest_pass,
     search,
     typical_updates,
 )
@@ -33,6 +34,8 @@ from lorafit.train.settings import TrainSettings
 # Tokens through the model at once where nothing speaks against it: more is hardly faster (benchmarks/frontier.py).
 TOKENS_PER_PASS = {"cpu": 2048, "mps": 2048, "cuda": 4096}
 FEWEST_TOKENS = 256
+# With such a share of the usual tokens a pass nothing is computed twice: that costs a sixth of the time or more.
+ENOUGH = 0.25
 HOPPER = ("H100", "H200", "GH200", "B200", "GB200", "B300", "RTX 50", "RTX PRO")  # compute capability 9.0 or more
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -90,6 +93,15 @@ class Question:
         recompute = "none" if train.recompute == "auto" else train.recompute
         model = self.model
         return Choice(model.quantization, model.double_quantization, recompute, tokens, train.optimizer)
+
+    def fewest_tokens(self) -> int:
+        """A pass that a search begins with. The longest sample has a row of its own however small a pass is, so that
+        rows up to its length cost no more memory."""
+        usual = self.start().tokens_per_pass
+        if self.train.tokens_per_pass != "auto":
+            return usual
+        longest = self.length if self.samples is None else max(map(len, self.samples))
+        return min(usual, max(FEWEST_TOKENS, longest))
 
     def tokens_of(self, choice: Choice) -> int:
         """Tokens of an update, in the mean."""
@@ -153,41 +165,60 @@ class Question:
         )
 
 
-def settle(question: Question, progress: Progress | None = None) -> tuple[Choice, Plan]:
+def settle(question: Question) -> tuple[Choice, Plan]:
     """The settings with what is open (`auto`) decided, and their plan.
 
-    The usual values where they fit plainly; else the fastest of those that do, found by `search`; else the usual
-    values again, with a plan that says no.
+    The usual values where they fit plainly; else the fastest that do; else those that need least, whose plan then says
+    tight or no. Shallow traces say what is worth a whole one.
     """
     start = question.start()
-    plan = question.plan(start)
-    if plan.verdict == "yes":
-        return start, plan
     open_choices = _open_choices(question, start)
-    if not open_choices:
-        return start, plan
-    largest = start.tokens_per_pass
-    found = search(question.job_of, open_choices, question.device, question.tokens_of, largest, progress)
-    if found and found[0].fits:
-        return found[0].choice, question.plan(found[0].choice)
-    return start, plan
+    if not open_choices or _most_tokens(question, start):
+        plan = question.plan(start)
+        if plan.verdict == "yes" or not open_choices:
+            return start, plan
+    for candidate in _fitting(question, open_choices, start.tokens_per_pass):
+        plan = question.plan(candidate.choice)
+        if plan.verdict == "yes":
+            return candidate.choice, plan
+    leanest = open_choices[-1]
+    return leanest, question.plan(leanest)
 
 
-def best_fits(question: Question, choices: Sequence[Choice], progress: Progress | None = None) -> tuple[Candidate, ...]:
-    """All candidates of a search, best first (`lorafit plan --fit`)."""
-    return search(question.job_of, choices, question.device, question.tokens_of, None, progress)
+def _fitting(question: Question, choices: Sequence[Choice], usual: int) -> list[Candidate]:
+    """Each choice with the most tokens a pass that fit, the fastest first."""
+    found = []
+    for choice in choices:
+        candidate = _most_tokens(question, choice, usual)
+        if candidate is not None:
+            found.append(candidate)
+            if candidate.choice.tokens_per_pass >= ENOUGH * usual:
+                break
+    return sorted(found, key=lambda candidate: candidate.pace)
+
+
+def _most_tokens(question: Question, choice: Choice, largest: int | None = None) -> Candidate | None:
+    """None where not even the choice's own tokens a pass fit; largest: its own, when None."""
+    most = largest or choice.tokens_per_pass
+    return largest_pass(question.job_of, choice, question.device, question.tokens_of, most)
+
+
+def best_fits(
+    question: Question, choices: Sequence[Choice], largest: int | None = None, progress: Progress | None = None
+) -> tuple[Candidate, ...]:
+    """All candidates of a search, best first (`lorafit plan --fit`). largest: tokens a pass; an update's when None."""
+    return search(question.job_of, choices, question.device, question.tokens_of, largest, progress)
 
 
 def _open_choices(question: Question, start: Choice) -> list[Choice]:
-    """What `auto` leaves open: tokens a pass from FEWEST_TOKENS up, and recomputation."""
-    train, kind = question.train, question.device.kind
-    fewest = min(start.tokens_per_pass, FEWEST_TOKENS) if train.tokens_per_pass == "auto" else start.tokens_per_pass
-    policies = ["none"] if train.recompute == "auto" else [start.recompute]
-    if train.recompute == "auto":
-        policies += ["every-2", "layers", *(["offload"] if kind == "cuda" else [])]
+    """What `auto` leaves open: recomputation, least memory last, each with the fewest tokens a pass."""
+    train = question.train
     if train.tokens_per_pass != "auto" and train.recompute != "auto":
         return []
-    return [replace(start, tokens_per_pass=fewest, recompute=policy) for policy in policies]
+    policies = [start.recompute]
+    if train.recompute == "auto":
+        policies += ["every-2", "layers", *(["offload"] if question.device.kind == "cuda" else [])]
+    return [replace(start, tokens_per_pass=question.fewest_tokens(), recompute=policy) for policy in policies]
 
 
 def _cut(sample: Sample, length: int) -> Sample:
