@@ -37,6 +37,9 @@ def choose(device: str = "auto", dtype: str = "auto") -> Hardware:
 
     Raises ModelError when a device is asked for by name and is not there.
     """
+    if platform.system() == "Linux":
+        # Before CUDA is looked at, which reads it: what is reserved then follows what is used (docs/planning.md).
+        os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     chosen = _device(device)
     if chosen.type == "cpu":
         keep_few_products()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import gc
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.checkpoint import checkpoint
@@ -58,7 +59,8 @@ class Group:
 
     def product(self, x: Tensor, number: int) -> Tensor:
         weight = self.weights[number]
-        return LoraLinear.apply(x, self.a[number], self.b[number], lambda: weight, None, 2.0, self.mask)
+        product = functools.partial(nn.functional.linear, weight=weight)
+        return LoraLinear.apply(x, self.a[number], self.b[number], lambda: weight, product, 2.0, self.mask)
 
     def __call__(self) -> Tensor:
         y = self.norm()

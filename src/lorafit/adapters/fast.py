@@ -2,8 +2,8 @@
 
 The classes hold no state: they are put on by changing the class of layers that PEFT created, so parameters, saving,
 merging and switching stay PEFT's own. The case: one plain LoRA (rsLoRA's scale is as good as any), active and not
-merged, on a frozen nn.Linear or bitsandbytes Linear4bit, without hooks. DoRA, several adapters at once, merged or
-switched-off adapters, trained biases, Conv1D and 8-bit bases are PEFT's.
+merged, on a frozen nn.Linear or bitsandbytes' Linear4bit or Linear8bitLt, without hooks. DoRA, several adapters at
+once, merged or switched-off adapters, trained biases and Conv1D are PEFT's.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Fast:
             self.lora_A[name].weight,
             self.lora_B[name].weight,
             functools.partial(frozen_weight, self.base_layer, x.dtype),
-            self.base_layer.bias,
+            functools.partial(frozen_product, self.base_layer),
             self.scaling[name],
             dropout_mask(self.lora_dropout[name]),
         )
@@ -50,6 +50,14 @@ def frozen_weight(layer: Any, dtype: torch.dtype) -> Tensor:
     """The weight [out, in] that a frozen layer computes with."""
     weight: Tensor = computed_weight(layer, dtype) if is_quantized(layer) else layer.weight
     return weight
+
+
+def frozen_product(layer: Any, x_TI: Tensor) -> Tensor:
+    """x W^T + b of a frozen layer, [tokens, out]: in 8 bits bitsandbytes' own product, which keeps nothing here."""
+    if type(layer.weight).__name__ == "Int8Params":
+        product: Tensor = layer(x_TI)
+        return product
+    return nn.functional.linear(x_TI, frozen_weight(layer, x_TI.dtype), layer.bias)
 
 
 def dropout_mask(dropout: nn.Module) -> Mask | None:
@@ -75,7 +83,9 @@ def _fast_adapter(layer: Any, x: Tensor) -> str | None:
         and b.bias is None
         and isinstance(dropout, (nn.Identity, PlacedDropout))
     )
-    computes_alike = x.dtype == (base.compute_dtype if is_quantized(base) else base.weight.dtype)
+    # An 8-bit layer takes any type, and has no type of its own.
+    own_dtype = getattr(base, "compute_dtype", x.dtype) if is_quantized(base) else base.weight.dtype
+    computes_alike = x.dtype == own_dtype
     frozen = not base.weight.requires_grad and (base.bias is None or not base.bias.requires_grad)
     same_bias = base.bias is None or base.bias.dtype == x.dtype
     hooked = any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in (base, a, b, dropout))
@@ -87,10 +97,14 @@ def _fast_adapter(layer: Any, x: Tensor) -> str | None:
 def _fast_classes() -> dict[type, type]:
     classes: dict[type, type] = {peft_layer.Linear: FastLinear}
     try:
-        from peft.tuners.lora.bnb import Linear4bit
+        from peft.tuners.lora.bnb import Linear4bit, Linear8bitLt
     except ImportError:  # bitsandbytes is not installed
         return classes
-    return {**classes, Linear4bit: type("FastLinear4bit", (_Fast, Linear4bit), {"__doc__": "PEFT's LoRA on 4 bits."})}
+    return {
+        **classes,
+        Linear4bit: type("FastLinear4bit", (_Fast, Linear4bit), {"__doc__": "PEFT's LoRA on 4 bits."}),
+        Linear8bitLt: type("FastLinear8bitLt", (_Fast, Linear8bitLt), {"__doc__": "PEFT's LoRA on 8 bits."}),
+    }
 
 
 def make_fast(model: nn.Module) -> tuple[int, int]:

@@ -129,9 +129,14 @@ def dequantized_weight(layer: Any) -> Tensor:
             state = copy.copy(state)
             state.shape = torch.Size([state.shape.numel()])
         return functional.dequantize_4bit(weight.data, state).view(weight.quant_state.shape)  # type: ignore[no-any-return]
-    constants = layer.state.SCB if layer.state.SCB is not None else weight.SCB
-    rows = layer.state.CB if layer.state.CB is not None else weight.data
-    return rows.float() * (constants.float().unsqueeze(1) / 127.0)  # type: ignore[no-any-return]
+    rows, constants = _rows_and_constants(layer)
+    return rows.float() * (constants.float().unsqueeze(1) / 127.0)
+
+
+def _rows_and_constants(layer: Any) -> tuple[Tensor, Tensor]:
+    """An 8-bit layer's weight, int8 [out, in], and its constants, float32 [out]: in its state after the first call."""
+    state, weight = layer.state, layer.weight
+    return weight.data if state.CB is None else state.CB, weight.SCB if state.SCB is None else state.SCB
 
 
 class SharedWeights:
@@ -179,6 +184,9 @@ def sharing_weights(part: nn.Module, shared: SharedWeights) -> Iterator[None]:
 
 def computed_weight(layer: Any, dtype: torch.dtype) -> Tensor:
     """The weight of a quantised layer in the dtype of a product, [out, in]: dequantised here, or shared."""
+    if type(layer.weight).__name__ == "Int8Params":  # in the order of bitsandbytes' own backward
+        rows, constants = _rows_and_constants(layer)
+        return rows.to(dtype, copy=True).mul_(constants.unsqueeze(1).mul(1.0 / 127.0))
     shared: SharedWeights | None = getattr(layer, "shared_weights", None)
     return dequantized_weight(layer).to(dtype) if shared is None else shared.weight(layer, dtype)
 

@@ -23,7 +23,10 @@ from lorafit.ops.elementwise import origin_of
 
 
 class LoraLinear(torch.autograd.Function):
-    """y_TO = lora_linear(x_TI, weight() [O, I], bias [O] or None, A [r, I], B [O, r], scaling, mask or None)."""
+    """y_TO = lora_linear(x_TI, A [r, I], B [O, r], weight() [O, I], product(x_TI) [T, O], scaling, mask or None).
+
+    product: x W^T + b as the frozen layer computes it, which in 8 bits is not the product with `weight()`.
+    """
 
     @staticmethod
     def forward(
@@ -32,7 +35,7 @@ class LoraLinear(torch.autograd.Function):
         a: Tensor,
         b: Tensor,
         weight: Callable[[], Tensor],
-        bias: Tensor | None,
+        product: Callable[[Tensor], Tensor],
         scaling: float,
         mask: Mask | None,
     ) -> Tensor:
@@ -41,7 +44,7 @@ class LoraLinear(torch.autograd.Function):
         a_rI, b_Or = (a if mask is None else a * scale).to(x.dtype), b.to(x.dtype) * scaling
         keep_TI = None if mask is None else draw_mask(mask, x_TI)
         u_Tr = (x_TI if keep_TI is None else keep(x_TI, keep_TI)) @ a_rI.T
-        y_TO = torch.nn.functional.linear(x_TI, weight(), bias)
+        y_TO = product(x_TI)
         y_TO.addmm_(u_Tr, b_Or.T)
         origin = origin_of(x)
         ctx.save_for_backward(u_Tr, a_rI, b_Or, keep_TI, *([x_TI] if origin is None else origin.parts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -69,9 +69,7 @@ class MasterOptimizer:
             tensor.grad = None
 
 
-def _collect(
-    collect: weakref.WeakMethod[Callable[[Tensor, Tensor], None]], master: weakref.ref[Tensor], parameter: Tensor
-) -> None:
+def _collect(collect: weakref.WeakMethod[Any], master: weakref.ref[Tensor], parameter: Tensor) -> None:
     method, into = collect(), master()
     if method is not None and into is not None:
         method(into, parameter)
