@@ -60,6 +60,8 @@ WORTH_COMPILING = 600
 CHECK_PROMPTS = 32
 # The plan is wrong by more than a run may bear.
 WORTH_SAYING = 0.05
+# What a model's own code may raise on tensors without memory.
+NOT_SIMULATED = (RuntimeError, NotImplementedError, TypeError, ValueError, KeyError, AttributeError, IndexError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +89,13 @@ def finetune(recipe: Recipe, remote_code: bool = False, console: Console | None 
     renderer = Renderer(tokenizer, choose_template(tokenizer, recipe.data.template))
     tokenizer.chat_template = renderer.template.jinja  # so that every folder saved with this tokenizer carries it
     data = _prepare(recipe, renderer, longest_sequence(empty), console)
-    plan, question, choice = _plan(recipe, empty.config, data, chosen, remote_code, console)
+    question, choice, plan = _plan(recipe, empty.config, data, chosen, remote_code, console)
     recipe = _settled(recipe, choice)
     run = RunFolder.create(Path(recipe.output) / str(recipe.name))
     with Status(run) as status, _ending(status), hardware.float32_through_onednn(chosen) as rerouted:
         _write_inputs(run, recipe, data, renderer)
-        write_json(run.plan, plan.to_json())
+        if plan is not None:
+            write_json(run.plan, plan.to_json())
         with console.working(f"loading {recipe.model.name}"):
             folder = find_model(recipe.model.name, recipe.model.revision, remote_code)
             base = load_base(folder, chosen, recipe.model.quantization, recipe.model.double_quantization, remote_code)
@@ -117,7 +120,8 @@ def finetune(recipe: Recipe, remote_code: bool = False, console: Console | None 
             console.say(check.sentence())
         watch = PeakWatch(question, choice, injection.model, chosen.device)
         outcome = _train(recipe, run, status, console, injection, forward, watch, data, chosen, tokenizer)
-        _compare(run, console, plan, watch)
+        if plan is not None:
+            _compare(run, console, plan, watch)
         comparison = None
         if prompts and not outcome.interrupted:
             load_weights(injection.model, recipe.adapter, _best(recipe, run))
@@ -196,8 +200,8 @@ def _held_out(recipe: Recipe) -> float | str:
 
 def _plan(
     recipe: Recipe, config: Any, data: Prepared, chosen: hardware.Hardware, remote_code: bool, console: Console
-) -> tuple[Plan, Question, Choice]:
-    """What the run will need, and what `auto` leaves open decided.
+) -> tuple[Question, Choice, Plan | None]:
+    """What the run will need, and what `auto` leaves open decided; no plan for a model that cannot be simulated.
 
     Raises DoesNotFit, with the changes that would make it fit.
     """
@@ -208,14 +212,21 @@ def _plan(
     question = Question(
         name, config, model, recipe.adapter, recipe.train, device, samples, recipe.data.max_length, remote_code
     )
-    with console.working("planning"):
-        choice, plan = settle(question)
+    try:
+        with console.working("planning"):
+            choice, plan = settle(question)
+    except NOT_SIMULATED as error:
+        if isinstance(error, LorafitError):
+            raise
+        reason = " ".join(str(error).split())[:160]
+        console.warn(f"{name} cannot be simulated ({type(error).__name__}: {reason}): the run is not planned.")
+        return question, question.start(), None
     console.show(headline(plan))
     if plan.verdict == "no":
         with console.working("looking for what would fit"):
             found = changes(question.job_of, choice, device, question.tokens_of)
         raise DoesNotFit(_what_would_fit(plan, found))
-    return plan, question, choice
+    return question, choice, plan
 
 
 def _what_would_fit(plan: Plan, found: Sequence[Change]) -> str:

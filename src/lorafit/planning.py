@@ -44,6 +44,8 @@ def plan_recipe(
     Raises PlanError and RecipeError for what cannot be understood.
     """
     console = Console()
+    if to is not None and not to.parent.is_dir():
+        raise PlanError(f"--json {to}: there is no folder {to.parent}.")
     device = find_device(gpu, cards)
     try:
         config = config_of(recipe.model.name, remote_code, recipe.model.revision)
@@ -57,7 +59,7 @@ def plan_recipe(
         return 0
     device = with_speed(device)
     question = Question(
-        config.name,
+        _shown(config),
         config.config,
         recipe.model,
         recipe.adapter,
@@ -106,6 +108,12 @@ def _length(recipe: Recipe, config: Config) -> int:
     return asked if "max_length" in _set(recipe.data) else min(asked, _context(config) or asked)
 
 
+def _shown(config: Config) -> str:
+    """A model's name without the way to it on this disk."""
+    path = Path(config.name).expanduser().resolve()
+    return {"folder": path.name, "file": path.parent.name}.get(config.origin, config.name)
+
+
 def _context(config: Config) -> int | None:
     longest: int | None = getattr(config.config.get_text_config(), "max_position_embeddings", None)
     return longest
@@ -146,7 +154,7 @@ def _show_table(console: Console, recipe: Recipe, config: Config) -> None:
     lengths = [length for length in LENGTHS if length <= (_context(config) or length)]
     if not lengths:
         raise PlanError(
-            f"--table is of {min(LENGTHS)} tokens a sample and more; {config.name} takes {_context(config)}."
+            f"--table is of {min(LENGTHS)} tokens a sample and more; {_shown(config)} takes {_context(config)}."
         )
     _, largest = cards[-1]  # all are alike but for their size
 
@@ -154,7 +162,7 @@ def _show_table(console: Console, recipe: Recipe, config: Config) -> None:
     def question(adapter_method: str) -> Question:
         adapter = AdapterSettings(**{**recipe.adapter.model_dump(), "method": adapter_method})
         return Question(
-            config.name,
+            _shown(config),
             config.config,
             recipe.model,
             adapter,
@@ -172,7 +180,7 @@ def _show_table(console: Console, recipe: Recipe, config: Config) -> None:
 
     with console.working("simulating", total=2 * len(METHODS) * len(lengths)) as advance:
         lines = list(table_lines(job_of, largest.context_bytes, lengths, advance))
-    console.show(fits_table(lines, cards, f"{config.name}: one sample of so many tokens a pass"))
+    console.show(fits_table(lines, cards, f"{_shown(config)}: one sample of so many tokens a pass"))
 
 
 def _estimated(console: Console, error: UnknownArchitecture, recipe: Recipe, device: Device) -> int:

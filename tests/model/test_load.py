@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,12 @@ MAPS = Path("/proc/self/maps")
 
 @pytest.mark.skipif(not MAPS.is_file(), reason="this system does not tell what is mapped")
 @pytest.mark.parametrize(("quantization", "mapped"), [("none", True), ("nf4", False), ("int8", False)])
-def test_only_a_base_used_as_it_lies_stays_mapped(llama: Path, quantization: Quantization, mapped: bool) -> None:
-    base = load_base(llama, CPU, quantization)
-    assert (str(llama.resolve()) in MAPS.read_text()) is mapped
+def test_only_a_base_used_as_it_lies_stays_mapped(
+    llama: Path, tmp_path: Path, quantization: Quantization, mapped: bool
+) -> None:
+    folder = shutil.copytree(llama, tmp_path / "base")  # bases of other tests may still be mapped
+    base = load_base(folder, CPU, quantization)
+    assert (str(folder.resolve()) in MAPS.read_text()) is mapped
     weights = load_file(llama / "model.safetensors")
     embedding = base.model.get_input_embeddings().weight
     assert torch.equal(embedding, weights["model.embed_tokens.weight"])

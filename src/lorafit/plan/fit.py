@@ -379,9 +379,10 @@ class _Judge:
 
     def _judged(self, choice: Choice, job: Job, trace: Trace, allocator: CachingAllocator | None) -> Candidate:
         budget = budget_of(self.device)
-        needed = sum(parts_needed(trace, allocator, self.device).values())
+        parts = parts_needed(trace, allocator, self.device)
+        needed = sum(parts.values())
         failed = allocator is not None and allocator.failure is not None
-        verdict = verdict_of(needed, budget, failed)
+        verdict = verdict_of(parts, budget, failed)
         whole = f"needs {needed / GIB:.1f} GiB of {budget / GIB:.1f}"
         why = {"yes": "", "tight": f"{whole}: too close to be sure", "no": whole}[verdict]
         tokens = self.tokens_of(choice)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lorafit.plan.answer import ALLOCATOR, CONTEXT, HEAP, HEAP_SHARE, PLAIN_SHARE, PRODUCTS_BYTES, Plan
+from lorafit.plan.answer import ALLOCATOR, CONTEXT, HEAP, HEAP_LEAST, HEAP_SHARE, PLAIN_SHARE, Plan
 from lorafit.plan.clock import Band
 from lorafit.plan.fit import Candidate, Change, Choice
 from lorafit.plan.semantics import NOTES
@@ -155,13 +156,11 @@ def candidates_table(candidates: Sequence[Candidate], tokens_of: Callable[[Choic
     """The best settings first (`--fit`)."""
     fits = any(candidate.fits for candidate in candidates)
     title = "the fastest that fit, and the runners-up" if fits else "none fits plainly; what needs least comes first"
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for column in ("base", "recompute", "tokens a pass", "optimizer"):
-        table.add_column(column)
-    for column in ("needs", "tokens/s"):
-        table.add_column(column, justify="right")
-    table.add_column("")
-    bases = {"none": "16 or 32 bits", "int8": "8 bits", "nf4": "4 bits (nf4)"}
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("base", "recompute", "a pass", "optimizer", "needs", "tokens/s"):
+        table.add_column(column, justify="right" if column in ("a pass", "needs", "tokens/s") else "left", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    bases = {"none": "as it is", "int8": "8 bits", "nf4": "4 bits"}
     for candidate in candidates[:shown]:
         choice, rate = candidate.choice, "unknown"
         if candidate.seconds is not None:
@@ -194,7 +193,7 @@ def lines(plan: Plan) -> Iterator[str]:
     )
     where = {"forward": "the forward", "backward": "the backward", "update": "the optimizer's update"}[plan.phase]
     yield f"the peak is in {where}, at {operation_name(plan.operation)}; {size(plan.peak)} of tensors"
-    if plan.reserved is not None and plan.retries:
+    if plan.retries and plan.verdict != "no":
         again = "once" if plan.retries == 1 else f"{plan.retries} times"
         yield f"the allocator has to give memory back and ask again {again}: slower than planned"
     if plan.paged:
@@ -234,7 +233,7 @@ def explanation(plan: Plan, source: str) -> Iterator[str]:
     if CONTEXT in plan.parts:
         yield f"{CONTEXT}: {size(plan.parts[CONTEXT])}, what stands before the first tensor (plan/devices.py)"
     if HEAP in plan.parts:
-        yield f"{HEAP}: {HEAP_SHARE:.0%} of the tensors and {size(PRODUCTS_BYTES)}, an allowance of ours"
+        yield f"{HEAP}: {HEAP_SHARE:.0%} of all but weights and {size(HEAP_LEAST)}, from benchmarks/frontier.py"
     yield f"plain fit: up to {PLAIN_SHARE:.0%} of the memory, a margin of ours; above it is tight"
     yield "versions traced: " + ", ".join(f"{name} {number}" for name, number in plan.versions.items())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,9 +14,10 @@ from lorafit.adapters.settings import AdapterSettings
 from lorafit.data.batches import count_updates
 from lorafit.errors import PlanError
 from lorafit.model.settings import ModelSettings
-from lorafit.plan.answer import Plan, answer
+from lorafit.plan.answer import PLAIN_SHARE, Plan, answer, budget_of
 from lorafit.plan.devices import Device
 from lorafit.plan.fit import (
+    AIM,
     TOKENS_A_SAMPLE,
     Candidate,
     Choice,
@@ -36,6 +37,7 @@ TOKENS_PER_PASS = {"cpu": 2048, "mps": 2048, "cuda": 4096}
 FEWEST_TOKENS = 256
 # With such a share of the usual tokens a pass nothing is computed twice: that costs a sixth of the time or more.
 ENOUGH = 0.25
+ROUNDS = 2  # of looking for what fits
 HOPPER = ("H100", "H200", "GH200", "B200", "GB200", "B300", "RTX 50", "RTX PRO")  # compute capability 9.0 or more
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -173,23 +175,26 @@ def settle(question: Question) -> tuple[Choice, Plan]:
     """
     start = question.start()
     open_choices = _open_choices(question, start)
-    if not open_choices or _most_tokens(question, start):
+    if not open_choices or _most_tokens(question, start, start.tokens_per_pass):
         plan = question.plan(start)
         if plan.verdict == "yes" or not open_choices:
             return start, plan
-    for candidate in _fitting(question, open_choices, start.tokens_per_pass):
-        plan = question.plan(candidate.choice)
-        if plan.verdict == "yes":
-            return candidate.choice, plan
+    added: dict[str, int] = {}  # by recomputation: bytes of the allocator, which only a whole trace shows
+    for _ in range(ROUNDS):
+        for candidate in _fitting(question, open_choices, start.tokens_per_pass, added):
+            plan = question.plan(candidate.choice)
+            if plan.verdict == "yes":
+                return candidate.choice, plan
+            added[candidate.choice.recompute] = plan.needed - candidate.needed
     leanest = open_choices[-1]
     return leanest, question.plan(leanest)
 
 
-def _fitting(question: Question, choices: Sequence[Choice], usual: int) -> list[Candidate]:
+def _fitting(question: Question, choices: Sequence[Choice], usual: int, added: Mapping[str, int]) -> list[Candidate]:
     """Each choice with the most tokens a pass that fit, the fastest first."""
     found = []
     for choice in choices:
-        candidate = _most_tokens(question, choice, usual)
+        candidate = _most_tokens(question, choice, usual, added.get(choice.recompute, 0))
         if candidate is not None:
             found.append(candidate)
             if candidate.choice.tokens_per_pass >= ENOUGH * usual:
@@ -197,10 +202,14 @@ def _fitting(question: Question, choices: Sequence[Choice], usual: int) -> list[
     return sorted(found, key=lambda candidate: candidate.pace)
 
 
-def _most_tokens(question: Question, choice: Choice, largest: int | None = None) -> Candidate | None:
-    """None where not even the choice's own tokens a pass fit; largest: its own, when None."""
-    most = largest or choice.tokens_per_pass
-    return largest_pass(question.job_of, choice, question.device, question.tokens_of, most)
+def _most_tokens(question: Question, choice: Choice, largest: int, added: int = 0) -> Candidate | None:
+    """None where not even the choice's own tokens a pass fit. added: bytes beside what a shallow trace sees."""
+    device = question.device
+    # A shallow trace is held against AIM of the memory, and with what is added it may come to PLAIN_SHARE.
+    budget = budget_of(device)
+    less = max(0, round((added - (PLAIN_SHARE - AIM) * budget) / AIM))
+    smaller = replace(device, free_bytes=device.free_bytes and budget - less, memory_bytes=device.memory_bytes - less)
+    return largest_pass(question.job_of, choice, smaller, question.tokens_of, largest)
 
 
 def best_fits(

@@ -15,7 +15,7 @@ from lorafit.plan.fit import Choice, heaviest_rows
 from lorafit.plan.measure import measured_on_cpu
 from lorafit.plan.meta import held_constants
 from lorafit.plan.settle import Question
-from lorafit.plan.simulate import simulate
+from lorafit.plan.simulate import simulate_deep
 from lorafit.records import Batch
 from lorafit.train.optim import MasterOptimizer
 
@@ -65,7 +65,7 @@ class PeakWatch:
         update, batch, measured = self._measured
         job = self._question.job_of(self._choice)
         rows = heaviest_rows(batch)
-        trace = simulate(replace(job, updates=(replace(rows, rows=rows.rows[:1]), rows)))
+        trace = simulate_deep(replace(job, updates=(replace(rows, rows=rows.rows[:1]), rows)))
         predicted = trace.peak.bytes
         return Compared(update + 1, predicted, measured, predicted / measured - 1)
 
