@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from lorafit.opened import open_run
     from lorafit.pipeline import Result, finetune
     from lorafit.recipe import Recipe, load_recipe
+    from lorafit.resuming import resume
 
 # bitsandbytes, which PEFT imports, warns at import that an optional kernel package is absent; nothing here uses it.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 __version__ = "0.1.0"
-__all__ = ["LorafitError", "Recipe", "Result", "finetune", "load_recipe", "open_run"]
+__all__ = ["LorafitError", "Recipe", "Result", "finetune", "load_recipe", "open_run", "resume"]
 
 # Imported when first used: torch and transformers take seconds, and `lorafit --help` needs neither.
 _HOMES = {
@@ -30,6 +31,7 @@ _HOMES = {
     "Result": "lorafit.pipeline",
     "finetune": "lorafit.pipeline",
     "open_run": "lorafit.opened",
+    "resume": "lorafit.resuming",
 }
 
 

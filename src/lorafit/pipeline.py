@@ -15,15 +15,16 @@ import torch
 
 from lorafit import builtin, hardware
 from lorafit.adapters.inject import Injection, inject
-from lorafit.adapters.save import load_weights, save_trained
+from lorafit.adapters.save import load_weights, save_trained, write_trained
 from lorafit.adapters.targets import select
 from lorafit.data.inspect import report_lines
 from lorafit.data.pack import make_batch
 from lorafit.data.prepare import Prepared, prepare
 from lorafit.data.template import PLAIN_TEMPLATES, Renderer, choose_template
-from lorafit.errors import DoesNotFit, LorafitError
+from lorafit.errors import DoesNotFit, LorafitError, RunError
 from lorafit.evaluate.held_out import mean_loss, perplexity
 from lorafit.evaluate.samples import Comparison, base_answers, comparison_tables, score, tuned_answers
+from lorafit.identity import identity, machine, machine_differences
 from lorafit.infer.generate import Answer
 from lorafit.model.forward import Forward, choose_forward
 from lorafit.model.fused import fuse
@@ -46,9 +47,11 @@ from lorafit.run import (
     disk_error,
     git_revision,
     is_disk_fault,
+    link_or_copy,
     write_json,
     write_text,
 )
+from lorafit.train.checkpoint import State, write_checkpoint
 from lorafit.train.loop import Hooks, Outcome, planned_updates, train
 from lorafit.train.optim import check_optimizer
 from lorafit.train.recompute import check_recompute
@@ -58,6 +61,8 @@ from lorafit.train.self_check import self_check
 OPERATIONS_A_SECOND = {"cpu": 4e11, "mps": 4e12, "cuda": 4e13}
 WORTH_COMPILING = 600
 CHECK_PROMPTS = 32
+# The best weights so far, within a checkpoint.
+BEST = "best"
 # The plan is wrong by more than a run may bear.
 WORTH_SAYING = 0.05
 # What a model's own code may raise on tensors without memory.
@@ -86,16 +91,31 @@ def finetune(recipe: Recipe, remote_code: bool = False, console: Console | None 
     folder, chosen, tokenizer = _model_of(recipe, remote_code)
     recipe = _resolved(recipe, folder, chosen)
     empty = _checked(recipe, folder, chosen, remote_code)
-    renderer = Renderer(tokenizer, choose_template(tokenizer, recipe.data.template))
-    tokenizer.chat_template = renderer.template.jinja  # so that every folder saved with this tokenizer carries it
-    data = _prepare(recipe, renderer, longest_sequence(empty), console)
-    question, choice, plan = _plan(recipe, empty.config, data, chosen, remote_code, console)
-    recipe = _settled(recipe, choice)
+    renderer, data = _read(recipe, tokenizer, empty, console)
+    planned = _plan(recipe, empty.config, data, chosen, remote_code, console)
+    recipe = _settled(recipe, planned[1])
     run = RunFolder.create(Path(recipe.output) / str(recipe.name))
+    with run.locked():
+        return carry_out(recipe, run, chosen, renderer, data, console, remote_code, planned)
+
+
+def carry_out(
+    recipe: Recipe,
+    run: RunFolder,
+    chosen: hardware.Hardware,
+    renderer: Renderer,
+    data: Prepared,
+    console: Console,
+    remote_code: bool = False,
+    planned: tuple[Question, Choice, Plan | None] | None = None,
+    start: State | None = None,
+) -> Result:
+    """A run from its folder on: from the beginning, or (`start`) from the state of a checkpoint."""
+    tokenizer = renderer.tokenizer
     with Status(run) as status, _ending(status), hardware.float32_through_onednn(chosen) as rerouted:
         _write_inputs(run, recipe, data, renderer)
-        if plan is not None:
-            write_json(run.plan, plan.to_json())
+        if planned and planned[2] is not None:
+            write_json(run.plan, planned[2].to_json())
         with console.working(f"loading {recipe.model.name}"):
             folder = find_model(recipe.model.name, recipe.model.revision, remote_code)
             base = load_base(folder, chosen, recipe.model.quantization, recipe.model.double_quantization, remote_code)
@@ -110,21 +130,28 @@ def finetune(recipe: Recipe, remote_code: bool = False, console: Console | None 
             # A hub id means the same everywhere; the folder it was downloaded to does not.
             injection.model.peft_config["default"].base_model_name_or_path = recipe.model.name
         _say_injection(console, injection)
-        _fuse(recipe, console, injection, data, chosen)
+        compiled = _fuse(recipe, console, injection, data, chosen, start)
         forward, reason = choose_forward(injection.model)
         if reason:
             console.warn(f"{reason}: one example a row, which is slower but exact.")
-        if recipe.train.self_check:
+        if recipe.train.self_check and start is None:
             check = self_check(forward, data.training.samples, injection.place, chosen.dtype)
             write_json(run.self_check / "step.json", dataclasses.asdict(check))
             console.say(check.sentence())
-        watch = PeakWatch(question, choice, injection.model, chosen.device)
-        outcome = _train(recipe, run, status, console, injection, forward, watch, data, chosen, tokenizer)
-        if plan is not None:
-            _compare(run, console, plan, watch)
+        origin = {
+            "identity": identity(recipe.model_dump(mode="json"), folder, data),
+            "machine": machine(torch.get_num_threads(), rerouted is not None, compiled),
+        }
+        _say_machine(console, start, origin["machine"])
+        watch = PeakWatch(*planned[:2], injection.model, chosen.device) if planned else None
+        outcome = _train(
+            recipe, run, status, console, injection, forward, watch, data, chosen, tokenizer, origin, start
+        )
+        if planned and planned[2] is not None and watch:
+            _compare(run, console, planned[2], watch)
         comparison = None
         if prompts and not outcome.interrupted:
-            load_weights(injection.model, recipe.adapter, _best(recipe, run))
+            load_weights(injection.model, recipe.adapter, best_weights(recipe, run))
             with console.working("the tuned model answers held-out prompts", total=len(prompts)) as advance:
                 answers |= tuned_answers(injection.model, renderer, prompts, recipe.evaluate.max_new_tokens, advance)
             comparison = score(prompts, answers)
@@ -139,6 +166,18 @@ def _model_of(recipe: Recipe, remote_code: bool) -> tuple[Path, hardware.Hardwar
     chosen = hardware.choose(recipe.model.device, recipe.model.dtype)
     folder = find_description(recipe.model.name, recipe.model.revision, remote_code)
     return folder, chosen, load_tokenizer(folder, remote_code)
+
+
+def read_again(recipe: Recipe, remote_code: bool, console: Console) -> tuple[hardware.Hardware, Renderer, Prepared]:
+    """What a run that exists already is carried out with; its recipe is settled."""
+    folder, chosen, tokenizer = _model_of(recipe, remote_code)
+    return chosen, *_read(recipe, tokenizer, empty_model(folder, remote_code), console)
+
+
+def _read(recipe: Recipe, tokenizer: Any, empty: Any, console: Console) -> tuple[Renderer, Prepared]:
+    renderer = Renderer(tokenizer, choose_template(tokenizer, recipe.data.template))
+    tokenizer.chat_template = renderer.template.jinja  # so that every folder saved with this tokenizer carries it
+    return renderer, _prepare(recipe, renderer, longest_sequence(empty), console)
 
 
 def _checked(recipe: Recipe, folder: Path, chosen: hardware.Hardware, remote_code: bool) -> Any:
@@ -299,7 +338,7 @@ def _write_inputs(run: RunFolder, recipe: Recipe, data: Prepared, renderer: Rend
     write_text(run.template, renderer.template.jinja)
     if data.rejected:
         write_text(run.rejected, "".join(f"{row.to_json()}\n" for row in data.rejected))
-    run.self_check.mkdir()
+    run.self_check.mkdir(exist_ok=True)
     prompts = (data.held_out.conversations + data.training.conversations)[:CHECK_PROMPTS]
     lines = (
         json.dumps([{"role": m.role, "content": m.content} for m in c.prompt], ensure_ascii=False) for c in prompts
@@ -322,19 +361,36 @@ def _say_injection(console: Console, injection: Injection) -> None:
         console.warn(text)
 
 
-def _fuse(recipe: Recipe, console: Console, injection: Injection, data: Prepared, chosen: hardware.Hardware) -> None:
-    """The elementwise work fused where the model has it; compiled where the run is long enough to gain from it."""
+def _say_machine(console: Console, start: State | None, now: dict[str, Any]) -> None:
+    """Where a run goes on elsewhere than it began: the same run, but other roundings."""
+    if start is not None and (changed := machine_differences(start.values["machine"], now)):
+        console.warn(f"not bit-identical to a run that was never stopped: {'; '.join(changed)}")
+
+
+def _fuse(
+    recipe: Recipe,
+    console: Console,
+    injection: Injection,
+    data: Prepared,
+    chosen: hardware.Hardware,
+    start: State | None,
+) -> bool:
+    """The elementwise work fused where the model has it; compiled where the run is long enough to gain from it, or was
+    before it was stopped. Returns whether it is compiled."""
     train, tokens = recipe.train, sum(len(sample) for sample in data.training.samples) * recipe.train.epochs
     if train.max_updates:
         tokens = min(tokens, tokens / train.epochs / len(data.training) * train.batch_size * train.max_updates)
     # Forward and input gradient: 4 operations a parameter and token.
     seconds = 4 * injection.total * tokens / OPERATIONS_A_SECOND[chosen.device.type]
     compiled = train.compile == "always" or (train.compile == "auto" and seconds > WORTH_COMPILING)
+    if start is not None:
+        compiled = start.values["machine"]["compiled"]
     with console.working("compiling norms, gates and rotary embeddings" if compiled else "fusing norms and gates"):
         fused = fuse(injection.model, compile=compiled)
     if fused.reason:
         console.warn(f"{fused.reason}: norms, gates and rotary embeddings run uncompiled, slower but the same.")
     console.say(f"    {fused.sentence()}")
+    return fused.compiled
 
 
 def _base_answers(
@@ -353,7 +409,7 @@ def _base_answers(
         return base_answers(base.model, renderer, prompts, shots, recipe.evaluate.max_new_tokens, advance)
 
 
-def _best(recipe: Recipe, run: RunFolder) -> Path:
+def best_weights(recipe: Recipe, run: RunFolder) -> Path:
     return run.model if recipe.adapter.method == "none" else run.adapter
 
 
@@ -364,15 +420,20 @@ def _train(
     console: Console,
     injection: Injection,
     forward: Forward,
-    watch: PeakWatch,
+    watch: PeakWatch | None,
     data: Prepared,
     chosen: hardware.Hardware,
     tokenizer: Any,
+    origin: dict[str, Any],
+    start: State | None,
 ) -> Outcome:
-    best = _best(recipe, run)
+    best = best_weights(recipe, run)
     updates = planned_updates(len(data.training), recipe.train)
     status.set("running", updates=updates)
-    with MetricsFile(run.metrics) as metrics, console.training(updates):
+    with (
+        MetricsFile(run.metrics, start.values["metrics_lines"] if start else 0) as metrics,
+        console.training(updates),
+    ):
 
         def observe(event: Event) -> None:
             metrics(event)
@@ -380,8 +441,18 @@ def _train(
             if event.kind == "update":
                 status.set(update=event.values["update"])
 
-        def save(target: Path) -> None:
-            save_trained(injection.model, tokenizer, recipe.adapter, target)
+        def checkpoint(update: int, state: State) -> None:
+            def add(folder: Path) -> None:
+                write_trained(injection.model, tokenizer, recipe.adapter, folder)
+                if state.values["outcome"]["best_update"]:
+                    link_or_copy(best, folder / BEST)
+
+            metrics.sync()
+            values = {**state.values, **origin, "metrics_lines": metrics.lines}
+            try:
+                write_checkpoint(run.checkpoints, update, State(state.tensors, values), add, recipe.train.keep_last)
+            except RunError as error:  # a full disk, say: what is learned meanwhile is worth more than a copy of it
+                console.warn(f"no checkpoint after update {update}, training goes on. {error}")
 
         assert recipe.train.learning_rate != "auto" and recipe.train.tokens_per_pass != "auto"
         fit = Fit(recipe.train.tokens_per_pass, recipe.train.recompute, recipe.train.share_prefixes)
@@ -397,11 +468,12 @@ def _train(
             place=injection.place,
             hooks=Hooks(
                 validate=(lambda: mean_loss(forward, held_out)) if held_out else None,
-                keep=lambda: save(best),
-                checkpoint=lambda update: save(run.checkpoints / f"{update:06d}"),
+                keep=lambda: save_trained(injection.model, tokenizer, recipe.adapter, best),
+                checkpoint=checkpoint,
                 observe=observe,
-                around_update=watch,
+                around_update=watch or (lambda update, batch, optimizer: contextlib.nullcontext()),
             ),
+            start=start,
         )
     console.say(console.curve())
     if outcome.first_held_out is not None and outcome.best_held_out is not None:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -20,6 +21,7 @@ from lorafit.errors import RunError
 SCHEMA = 1
 HEARTBEAT_SECONDS = 5.0
 RESERVE_BYTES = 64 * 1024
+LOCK = ".lock"
 
 State = Literal["queued", "planning", "running", "interrupted", "failed", "finished"]
 
@@ -68,15 +70,53 @@ def replace_folder(target: Path, fill: Callable[[Path], None]) -> None:
         try:
             fill(temporary)
             temporary.chmod(0o755)
+            _sync(temporary)
             if target.exists():
                 target.rename(old)
             temporary.rename(target)
+            _sync_folder(target.parent)
         except BaseException:
             if old.exists() and not target.exists():
                 old.rename(target)
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    """Have the system write out every file below `folder`, and the folder, before it goes on."""
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            _sync_folder(path)
+        else:
+            with path.open("r+b") as file:
+                os.fsync(file.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # no handle of a folder can be had there
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Have the files of one folder in another, new one, without using their space twice where the disk can do so.
+
+    What lorafit writes is never changed in place, so that a link keeps what it linked.
+    """
+
+    def link(one: str, other: str) -> None:
+        try:
+            os.link(one, other)
+        except OSError:
+            shutil.copyfile(one, other)
+
+    shutil.copytree(source, target, copy_function=link, dirs_exist_ok=True)
 
 
 def is_disk_fault(error: BaseException) -> bool:
@@ -153,8 +193,49 @@ class RunFolder:
             raise RunError(f"{folder.path} has no recipe.yaml, so it is not a run folder. {_near_runs(folder.path)}")
         return folder
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within this block no other process works in this folder; the system lets go when the process dies.
+
+        Raises RunError when another one does.
+        """
+        path = self.path / LOCK
+        try:
+            file = path.open("a")
+        except OSError as error:
+            raise disk_error(error, path) from error
+        with file:
+            try:
+                _lock(file.fileno())
+            except OSError:
+                raise RunError(
+                    f"Another process works in {self.path}. Wait for it or stop it (its number is in status.json)."
+                ) from None
+            yield
+
+    def sweep(self) -> None:
+        """Remove what a killed process left half-written; only for who holds the lock."""
+        for folder in (self.path, self.checkpoints):
+            for path in folder.glob(".*"):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif path.name != LOCK:
+                    path.unlink()
+
     def write_status(self, state: State, **values: Any) -> None:
         write_json(self.status, {"state": state, "pid": os.getpid(), "heartbeat": time.time(), **values})
+
+
+def _lock(descriptor: int) -> None:
+    """Raises OSError when another process has the lock."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _near_runs(path: Path) -> str:
@@ -181,6 +262,7 @@ class Status:
             self._write()
         except RunError:  # not even this fits: leave no empty run behind
             with contextlib.suppress(OSError):
+                (self.folder.path / LOCK).unlink(missing_ok=True)
                 self.folder.path.rmdir()
             raise
         with contextlib.suppress(OSError):

@@ -18,17 +18,19 @@ def save_trained(model: Any, tokenizer: Any, settings: AdapterSettings, folder: 
     Raises RunError when it cannot be written; what stood there before is then untouched.
     """
 
-    def fill(temporary: Path) -> None:
-        if settings.method == "none":
-            with quiet_transformers():
-                model.save_pretrained(temporary)
-        elif settings.variant == "pissa":
-            _save_pissa(model, temporary)
-        else:
-            model.save_pretrained(temporary, save_embedding_layers=False)
-        tokenizer.save_pretrained(temporary)
+    replace_folder(folder, lambda temporary: write_trained(model, tokenizer, settings, temporary))
 
-    replace_folder(folder, fill)
+
+def write_trained(model: Any, tokenizer: Any, settings: AdapterSettings, folder: Path) -> None:
+    """Write the files of what was trained into an existing folder."""
+    if settings.method == "none":
+        with quiet_transformers():
+            model.save_pretrained(folder)
+    elif settings.variant == "pissa":
+        _save_pissa(model, folder)
+    else:
+        model.save_pretrained(folder, save_embedding_layers=False)
+    tokenizer.save_pretrained(folder)
 
 
 def _save_pissa(model: Any, folder: Path) -> None:

@@ -17,7 +17,7 @@ from rich.console import Console
 from lorafit import __version__
 from lorafit.errors import LorafitError
 
-VERBS = ("train", "plan", "data", "chat", "export", "demo")
+VERBS = ("train", "resume", "plan", "data", "chat", "export", "demo")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", category=FutureWarning)
     parser = build_parser()
     args, rest = parser.parse_known_args(arguments)
-    if rest and not (args.verb in ("train", "plan") and all("=" in word and not word.startswith("-") for word in rest)):
+    if rest and not (
+        args.verb in ("train", "resume", "plan") and all("=" in word and not word.startswith("-") for word in rest)
+    ):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:  # key=value pairs that stand after a flag
         args.overrides += rest

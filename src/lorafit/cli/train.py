@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lorafit.errors import RecipeError
 from lorafit.recipe import METHODS, load_recipe, settings_table
+
+if TYPE_CHECKING:
+    from lorafit.pipeline import Result
 
 # Flag, the setting it writes, its type and its name in --help.
 FLAGS: tuple[tuple[str, str, Any, str], ...] = (
@@ -73,9 +76,14 @@ def run(args: argparse.Namespace) -> int:
 
     from lorafit.pipeline import finetune
 
-    result = finetune(recipe, remote_code=args.trust_remote_code)
+    return say_result(finetune(recipe, remote_code=args.trust_remote_code))
+
+
+def say_result(result: Result) -> int:
+    """Where the run is and what to do next; returns the exit code."""
     print(f"run folder: {result.folder}")
     if result.interrupted:
+        print(f"next: lorafit resume {result.folder}")
         return 130
     print(f"next: lorafit chat {result.folder}    lorafit export {result.folder} --to merged")
     return 0

@@ -32,12 +32,13 @@ def iterate_batches(
     tokens_per_pass: int,
     packed: bool = True,
     least_shared: int | None = LEAST_SHARED,
+    first: int = 0,
 ) -> Iterator[tuple[float, Batch]]:
-    """(epochs done after this update, batch) for each of `updates` updates."""
+    """(epochs done after this update, batch) for each of `updates` updates, from update `first` on."""
     per_epoch = math.ceil(len(samples) / batch_size)
-    for update in range(updates):
+    for update in range(first, updates):
         epoch, place = divmod(update, per_epoch)
-        if place == 0:
+        if place == 0 or update == first:
             order = epoch_order(len(samples), seed, epoch)
         chosen = [samples[i] for i in order[place * batch_size : (place + 1) * batch_size]]
         yield (update + 1) / per_epoch, make_batch(chosen, tokens_per_pass, packed, least_shared)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from lorafit.errors import TrainingError
 from lorafit.hardware import Hardware, give_back_freed_memory, keep_freed_memory, memory_in_use
 from lorafit.model.forward import Forward
 from lorafit.records import Batch, Event, Fit, Sample, note, warning
+from lorafit.train.checkpoint import State, capture, restore
 from lorafit.train.interrupt import GracefulStop
 from lorafit.train.optim import MasterOptimizer
 from lorafit.train.recompute import recomputing
@@ -27,17 +29,19 @@ from lorafit.train.step import Step, train_step
 Observe = Callable[[Event], None]
 AroundUpdate = Callable[[int, Batch, MasterOptimizer], contextlib.AbstractContextManager[None]]
 LOOKED_AT = 32  # updates that say how much is shared
+# Between two checkpoints by themselves; and how many times as long as writing one takes.
+CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 300.0, 20
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """What the loop calls: validate() -> held-out loss, or None without held-out rows; keep() saves the weights as the
-    best so far; checkpoint(update) saves a copy; observe(event) shows what happened; around_update(update, batch,
-    optimizer) is entered round each update, to measure it."""
+    best so far; checkpoint(update, state) saves all that training needs to go on from there; observe(event) shows what
+    happened; around_update(update, batch, optimizer) is entered round each update, to measure it."""
 
     validate: Callable[[], float] | None
     keep: Callable[[], None]
-    checkpoint: Callable[[int], None]
+    checkpoint: Callable[[int, State], None]
     observe: Observe
     around_update: AroundUpdate = lambda update, batch, optimizer: contextlib.nullcontext()
 
@@ -72,32 +76,43 @@ def train(
     hardware: Hardware,
     place: DropoutPlace,
     hooks: Hooks,
+    start: State | None = None,
 ) -> Outcome:
-    """Train for the updates that the settings ask for.
+    """Train for the updates that the settings ask for, from the beginning or from the state of a checkpoint on.
 
-    Raises TrainingError when a loss or gradient is not finite; the best weights so far stay saved.
+    Raises TrainingError when a loss or gradient is not finite (the best weights so far stay saved), or when `start` is
+    of other parameters.
     """
     optimizer = MasterOptimizer(parameters, settings.optimizer, settings.weight_decay)
     scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.dtype == torch.float16)
     outcome = Outcome(updates=planned_updates(len(samples), settings))
+    if start is not None:
+        outcome = Outcome(**{**start.values["outcome"], "updates": outcome.updates, "interrupted": False})
     validation = _Validation(settings, hooks, outcome)
+    saving = _Saving(settings)
     rise = warmup_updates(settings.warmup, outcome.updates)
-    started = time.perf_counter()
+    started = time.perf_counter() - outcome.seconds
     if hardware.device.type == "cpu":
         give_back_freed_memory()
         keep_freed_memory()
     forward.model.train()
     with recomputing(forward.model, fit.recompute), forward.running(), GracefulStop() as stop:
-        validation.measure(0)
+        if start is None:
+            validation.measure(0)
+        else:
+            restore(start, optimizer, scaler)
+            validation.without_improvement = start.values["without_improvement"]
+        first = outcome.update
+        until = first if outcome.stopped_early else outcome.updates
 
         def batches(updates: int) -> Iterator[tuple[float, Batch]]:
             least = LEAST_SHARED if fit.share_prefixes else None
             return iterate_batches(
-                samples, settings.batch_size, updates, settings.seed, fit.tokens_per_pass, forward.packed, least
+                samples, settings.batch_size, updates, settings.seed, fit.tokens_per_pass, forward.packed, least, first
             )
 
-        _say_shared([batch for _, batch in batches(min(outcome.updates, LOOKED_AT))], hooks.observe)
-        for update, (epoch, batch) in enumerate(batches(outcome.updates)):
+        _say_shared([batch for _, batch in batches(min(until, first + LOOKED_AT))], hooks.observe)
+        for update, (epoch, batch) in enumerate(batches(until), first):
             rate = learning_rate(update, outcome.updates, peak_learning_rate, settings.schedule, rise)
             began = time.perf_counter()
             with hooks.around_update(update, batch, optimizer):
@@ -124,17 +139,27 @@ def train(
                     },
                 )
             )
-            last = update + 1 == outcome.updates
-            if settings.checkpoint_every and (update + 1) % settings.checkpoint_every == 0:
-                hooks.checkpoint(update + 1)
-            if last or stop.requested or validation.is_due(update + 1):
-                validation.measure(update + 1)
-            if stop.requested and not last:
-                outcome.interrupted = True
-                hooks.observe(note(f"interrupted after update {update + 1}; the best so far is saved"))
+            done, last = update + 1, update + 1 == outcome.updates
+            measured = last or validation.is_due(done)
+            if measured:
+                validation.measure(done)
+            outcome.interrupted = stop.requested and not last
+            outcome.stopped_early = measured and validation.exhausted and not last
+            outcome.seconds = time.perf_counter() - started
+            if saving.is_due(done, last or outcome.interrupted or outcome.stopped_early):
+                state = capture(optimizer, scaler)
+                progress = {
+                    "outcome": dataclasses.asdict(outcome),
+                    "without_improvement": validation.without_improvement,
+                }
+                with saving.timed():
+                    hooks.checkpoint(done, State(state.tensors, {**state.values, **progress}))
+            if outcome.interrupted:
+                if not measured:  # after the checkpoint: a run that goes on from there does not measure here
+                    validation.measure(done)
+                hooks.observe(note(f"interrupted after update {done}; the best so far is saved"))
                 break
-            if validation.exhausted and not last:
-                outcome.stopped_early = True
+            if outcome.stopped_early:
                 hooks.observe(note(f"held-out loss has not improved in {settings.patience} measurements: stopping"))
                 break
         if outcome.best_update == 0:
@@ -147,9 +172,29 @@ def train(
 def _say_shared(batches: Sequence[Batch], observe: Observe) -> None:
     """How much of the first updates is computed once for several examples, when it is worth a word."""
     tokens = sum(batch.tokens for batch in batches)
-    shared = 1 - sum(batch.computed_tokens for batch in batches) / tokens
+    shared = 1 - sum(batch.computed_tokens for batch in batches) / max(1, tokens)
     if shared >= 0.01:
         observe(note(f"{shared:.0%} of tokens shared: the beginnings that examples have in common are computed once"))
+
+
+class _Saving:
+    """Says when a checkpoint is due."""
+
+    def __init__(self, settings: TrainSettings) -> None:
+        self._every = settings.checkpoint_every
+        self._next = time.monotonic() + CHECKPOINT_SECONDS
+
+    def is_due(self, update: int, ending: bool) -> bool:
+        if self._every == "never" or ending:
+            return self._every != "never"
+        return time.monotonic() >= self._next if self._every == "auto" else update % self._every == 0
+
+    @contextlib.contextmanager
+    def timed(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        ended = time.monotonic()
+        self._next = ended + max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * (ended - began))
 
 
 class _Validation:
@@ -159,14 +204,14 @@ class _Validation:
         self._hooks, self._outcome, self._patience = hooks, outcome, settings.patience
         every = settings.validate_every
         self._every = max(1, round(outcome.updates / 10)) if every == "auto" else 0 if every == "never" else every
-        self._without_improvement = 0
+        self.without_improvement = 0
 
     def is_due(self, update: int) -> bool:
         return self._every > 0 and update % self._every == 0
 
     @property
     def exhausted(self) -> bool:
-        return self._patience is not None and self._without_improvement >= self._patience
+        return self._patience is not None and self.without_improvement >= self._patience
 
     def measure(self, update: int) -> None:
         if self._hooks.validate is None or not self._every:
@@ -184,10 +229,10 @@ class _Validation:
             outcome.first_held_out = outcome.best_held_out = loss
         elif loss < outcome.best_held_out:
             outcome.best_held_out, outcome.best_update = loss, update
-            self._without_improvement = 0
+            self.without_improvement = 0
             self._hooks.keep()
         else:
-            self._without_improvement += 1
+            self.without_improvement += 1
 
 
 def _check(step: Step, update: int, scaler: torch.amp.GradScaler, observe: Observe) -> None:
