@@ -18,6 +18,8 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from lorafit import Recipe
+
 torch.set_num_threads(1)
 transformers.logging.set_verbosity_error()
 
@@ -134,3 +136,34 @@ def data_file(tmp_path: Path) -> Path:
     path = tmp_path / "rows.json"
     path.write_text(json.dumps(alpaca_rows(40), ensure_ascii=False), encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def recipe(llama: Path, data_file: Path, tmp_path: Path) -> Callable[..., Recipe]:
+    """recipe(train={...}) with a tiny model and 40 rows, silent, on the CPU in float32."""
+
+    def make(**parts: dict[str, Any]) -> Recipe:
+        content: dict[str, Any] = {
+            "name": "run",
+            "output": str(tmp_path / "runs"),
+            "model": {"name": str(llama), "device": "cpu", "dtype": "float32"},
+            "data": {"train": str(data_file), "held_out": 0.2},
+            "adapter": {"rank": 4, "alpha": 8},
+            "train": {"batch_size": 8, "learning_rate": 5e-3, "epochs": 2, "tokens_per_pass": 256},
+            "evaluate": {"prompts": 3, "max_new_tokens": 8},
+            "observe": {"console": False},
+        }
+        for name, part in parts.items():
+            content[name] = {**content[name], **part} if isinstance(part, dict) else part
+        return Recipe.model_validate(content)
+
+    return make
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def status(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "status.json").read_text())
+    return found

@@ -18,39 +18,9 @@ from lorafit.errors import DataError, DoesNotFit, LorafitError, ModelError, RunE
 from lorafit.infer.chat import Chat
 from lorafit.observe.console import Console
 from lorafit.opened import export_merged
+from lorafit.run import LOCK
 from lorafit.train import loop
-from tests.conftest import alpaca_rows
-
-
-@pytest.fixture
-def recipe(llama: Path, data_file: Path, tmp_path: Path) -> Callable[..., Recipe]:
-    """recipe(train={...}) with a tiny model and 40 rows, silent, on the CPU in float32."""
-
-    def make(**parts: dict[str, Any]) -> Recipe:
-        content: dict[str, Any] = {
-            "name": "run",
-            "output": str(tmp_path / "runs"),
-            "model": {"name": str(llama), "device": "cpu", "dtype": "float32"},
-            "data": {"train": str(data_file), "held_out": 0.2},
-            "adapter": {"rank": 4, "alpha": 8},
-            "train": {"batch_size": 8, "learning_rate": 5e-3, "epochs": 2, "tokens_per_pass": 256},
-            "evaluate": {"prompts": 3, "max_new_tokens": 8},
-            "observe": {"console": False},
-        }
-        for name, part in parts.items():
-            content[name] = {**content[name], **part} if isinstance(part, dict) else part
-        return Recipe.model_validate(content)
-
-    return make
-
-
-def metrics(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def status(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "status.json").read_text())
-    return found
+from tests.conftest import alpaca_rows, metrics, status
 
 
 def test_a_run_leaves_a_whole_folder(recipe: Callable[..., Recipe]) -> None:
@@ -58,7 +28,7 @@ def test_a_run_leaves_a_whole_folder(recipe: Callable[..., Recipe]) -> None:
     names = {p.name for p in result.folder.iterdir()}
     assert names == {
         "recipe.yaml", "environment.json", "data.json", "plan.json", "template.jinja", "metrics.jsonl", "status.json",
-        "adapter", "self_check", "evaluation",
+        "adapter", "self_check", "evaluation", "checkpoints", ".lock",
     }  # fmt: skip
     lines = metrics(result.folder)
     updates = [line for line in lines if "loss" in line]
@@ -120,7 +90,14 @@ def test_every_method_trains_chats_and_exports(recipe: Callable[..., Recipe], me
 
 
 def test_early_stopping_checkpoints_and_the_best_is_kept(recipe: Callable[..., Recipe]) -> None:
-    train = {"validate_every": 1, "patience": 2, "learning_rate": 3.0, "epochs": 10, "checkpoint_every": 1}
+    train = {
+        "validate_every": 1,
+        "patience": 2,
+        "learning_rate": 3.0,
+        "epochs": 10,
+        "checkpoint_every": 1,
+        "keep_last": 99,
+    }
     result = finetune(recipe(train=train, evaluate={"prompts": 0}))
     assert result.outcome.stopped_early
     copies = sorted(p.name for p in (result.folder / "checkpoints").iterdir())
@@ -246,7 +223,7 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(
     folder = Path(made.output) / "run"
     assert status(folder)["state"] == "failed"
     assert not (folder / "adapter").exists()
-    assert not [p for p in folder.iterdir() if p.name.startswith(".")]
+    assert not [p for p in folder.iterdir() if p.name.startswith(".") and p.name != LOCK]
 
 
 def test_bad_input_stops_before_a_folder_is_made(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
