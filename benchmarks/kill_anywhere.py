@@ -76,7 +76,8 @@ def live(folder: Path, phase: Any) -> None:
     """One process: begins the run, or goes on with it."""
     for module, name, text in PHASES:
         setattr(module, name, told(getattr(module, name), text, phase))
-    sys.stdout = sys.stderr = Path(os.devnull).open("w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(1, 2)
     if (folder / "recipe.yaml").exists():
         resuming.resume(folder)
     else:
