@@ -30,19 +30,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
-from lorafit import Recipe, pipeline, resuming
-from lorafit.train import checkpoint, loop
+from lorafit import Recipe, pipeline, resuming, training
+from lorafit.train import checkpoint, updates
 
 FORK = multiprocessing.get_context("fork")
-CLOCK = {"tokens_per_second", "memory_bytes", "peak_memory_bytes", "elapsed_seconds"}
+CLOCK = {"tokens_per_second", "data_seconds", "memory_bytes", "peak_memory_bytes", "elapsed_seconds"}
 WRITING = b"writing a checkpoint"
 # Where a process can be when it dies: a function, and what it does.
 PHASES = [
     (pipeline, "load_base", b"loading"),
-    (loop, "train_step", b"an update"),
-    (pipeline, "mean_loss", b"measuring held-out loss"),
-    (pipeline, "save_trained", b"saving the best"),
-    (pipeline, "write_checkpoint", WRITING),
+    (updates, "train_step", b"an update"),
+    (training, "mean_loss", b"measuring held-out loss"),
+    (training, "save_trained", b"saving the best"),
+    (training, "write_checkpoint", WRITING),
     (checkpoint, "remove", b"removing an old checkpoint"),
     (pipeline, "tuned_answers", b"answering prompts"),
 ]

@@ -36,7 +36,7 @@ from typing import Any
 import work
 
 TORCH = "torch==2.13.0"
-# As lorafit sets them from within (hardware.keep_freed_memory).
+# As lorafit sets them from within (memory.keep_freed_memory).
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
     "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),

@@ -43,7 +43,7 @@ import torch  # noqa: E402
 from lorafit.adapters.dropout import DropoutPlace  # noqa: E402
 from lorafit.adapters.fast import make_fast  # noqa: E402
 from lorafit.data.pack import make_batch  # noqa: E402
-from lorafit.hardware import keep_few_products, keep_freed_memory  # noqa: E402
+from lorafit.memory import keep_few_products, keep_freed_memory  # noqa: E402
 from lorafit.model.forward import choose_forward  # noqa: E402
 from lorafit.model.fused import fuse  # noqa: E402
 from lorafit.records import Sample, Source  # noqa: E402

@@ -36,7 +36,7 @@ import torch  # noqa: E402
 from lorafit.adapters.dropout import DropoutPlace, PlacedDropout, place_dropout  # noqa: E402
 from lorafit.adapters.fast import make_fast, make_plain  # noqa: E402
 from lorafit.data.pack import make_batch, prefix_numbers  # noqa: E402
-from lorafit.hardware import free_memory_as_usual, keep_freed_memory, memory_in_use  # noqa: E402
+from lorafit.memory import free_memory_as_usual, keep_freed_memory, memory_in_use  # noqa: E402
 from lorafit.model.forward import Forward, plain_head  # noqa: E402
 from lorafit.model.fused import fuse, unfuse  # noqa: E402
 from lorafit.ops import attention  # noqa: E402

@@ -15,7 +15,7 @@ import torch
 import transformers
 from rich.console import Console as Terminal
 
-from lorafit import Recipe, finetune, pipeline, planning
+from lorafit import Recipe, finetune, pipeline, planning, reading, settling
 from lorafit.errors import DoesNotFit, PlanError
 from lorafit.model import hub
 from lorafit.observe.console import Console
@@ -156,7 +156,7 @@ def test_a_known_shape_downloads_nothing(
     def refused(*_: Any, **__: Any) -> Any:
         raise AssertionError("nothing is to be looked for")
 
-    for module, name in ((hub, "_from_hugging_face"), (shapes, "find_config"), (pipeline, "find_model")):
+    for module, name in ((hub, "_from_hugging_face"), (shapes, "find_config"), (reading, "find_description")):
         monkeypatch.setattr(module, name, refused)
     monkeypatch.setattr(planning, "changes", lambda *_: ())
     assert planned("Qwen/Qwen2.5-0.5B", "rtx4090", "train.tokens_per_pass=512", "train.recompute=none") == 0
@@ -207,13 +207,13 @@ def test_a_run_that_cannot_fit_ends_before_anything_is_made(
     monkeypatch.setattr(pipeline, "load_base", never)
     by_hand = recipe(tokens_per_pass=256, recompute="none")
     with monkeypatch.context() as patched, pytest.raises(Asked) as asked:
-        patched.setattr(pipeline, "settle", stopped)
+        patched.setattr(settling, "settle", stopped)
         finetune(by_hand)
     question: Question = asked.value.args[0]
     kept, again = (question.plan(replace(question.start(), recompute=r)).needed for r in ("none", "layers"))
     small = Device("a small CPU", "cpu", kept - 1, None, None, False, 0, "made up", free_bytes=kept - 1)
     assert again < answer.PLAIN_SHARE * small.memory_bytes
-    monkeypatch.setattr(pipeline, "find_device", lambda kind: small)
+    monkeypatch.setattr(settling, "find_device", lambda kind: small)
     with pytest.raises(DoesNotFit, match="are free on a small CPU") as refused:
         finetune(by_hand)
     assert refused.value.exit_code == 3
@@ -222,7 +222,7 @@ def test_a_run_that_cannot_fit_ends_before_anything_is_made(
     # With the same memory and nothing set by hand it runs.
     monkeypatch.undo()
     without_allowance(monkeypatch)
-    monkeypatch.setattr(pipeline, "find_device", lambda kind: small)
+    monkeypatch.setattr(settling, "find_device", lambda kind: small)
     result = finetune(recipe())
     settled = load_recipe(str(result.folder / "recipe.yaml"))
     plan = json.loads((result.folder / "plan.json").read_text())
@@ -239,7 +239,7 @@ def test_nothing_that_would_help_is_said_too() -> None:
         retries=0, trained=1, parameters=1, tokens=1, updates=None, update_seconds=None, paged=0, host=0,
         assumptions=(), versions={},
     )  # fmt: skip
-    told = pipeline._what_would_fit(plan, ())
+    told = settling._what_would_fit(plan, ())
     assert "needs 3.00 GB, and 1.00 GB are free" in told and "256 tokens a pass, recompute layers" in told
     assert "No single setting is enough" in told
 
@@ -256,13 +256,13 @@ def test_weights_are_fetched_after_the_plan(
         fetched.append("weights" if hub.WEIGHTS in wanted else "description")
         return whole if hub.WEIGHTS in wanted else description
 
-    planning_begins = pipeline.settle
+    planning_begins = settling.settle
 
     def spied(question: Question) -> Any:
         fetched.append("planned")
         return planning_begins(question)
 
     monkeypatch.setattr(hub, "_from_hugging_face", fetch)
-    monkeypatch.setattr(pipeline, "settle", spied)
+    monkeypatch.setattr(settling, "settle", spied)
     finetune(recipe("someone/tiny"))
     assert fetched == ["description", "planned", "weights"]

@@ -19,10 +19,10 @@ from lorafit import Recipe, finetune, hardware, load_recipe, resume
 from lorafit.errors import RecipeError, RunError
 from lorafit.observe.console import Console
 from lorafit.run import LOCK
-from lorafit.train import checkpoint, loop
+from lorafit.train import checkpoint, updates
 from tests.conftest import metrics, status
 
-CLOCK = ("tokens_per_second", "memory_bytes", "peak_memory_bytes", "elapsed_seconds")
+CLOCK = ("tokens_per_second", "data_seconds", "memory_bytes", "peak_memory_bytes", "elapsed_seconds")
 # Dropout, shuffling, packed rows, and updates that end in the middle of an epoch (5 updates each).
 PARTS: dict[str, dict[str, Any]] = {
     "adapter": {"dropout": 0.2},
@@ -45,7 +45,7 @@ def make(recipe: Callable[..., Recipe]) -> Callable[..., Recipe]:
 @pytest.fixture
 def stop(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """stop(after=4, by=SIGTERM) sends the signal in that update; stop() no more."""
-    real = loop.train_step
+    real = updates.train_step
 
     def at(after: int = 0, by: signal.Signals = signal.SIGINT, times: int = 1) -> None:
         def step(*args: Any, **kwargs: Any) -> Any:
@@ -53,7 +53,7 @@ def stop(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                 os.kill(os.getpid(), by)
             return real(*args, **kwargs)
 
-        monkeypatch.setattr(loop, "train_step", step)
+        monkeypatch.setattr(updates, "train_step", step)
 
     return at
 

@@ -1,9 +1,8 @@
-"""What this machine has: the device to run on, the dtype to compute in, memory in use."""
+"""What this machine has: the device to run on, the dtype to compute in."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import os
 import platform
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 from lorafit.errors import ModelError
+from lorafit.memory import keep_few_products
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -105,93 +105,6 @@ def planning_for(planned: str) -> Iterator[None]:
         _planned_for = before
 
 
-def memory_in_use(device: torch.device) -> tuple[int, int]:
-    """(now, peak) in bytes: of the allocator on CUDA, of this process otherwise."""
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
-    try:
-        fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
-        return _kib(fields["VmRSS"]), _kib(fields["VmHWM"])
-    except (OSError, KeyError):
-        try:
-            import resource
-        except ImportError:  # Windows
-            return 0, 0
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        peak *= 1 if platform.system() == "Darwin" else 1024  # macOS counts bytes, the others KiB
-        return peak, peak
-
-
-# Options of glibc's mallopt (malloc.h).
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
-
-
-@contextlib.contextmanager
-def freed_memory_goes_back() -> Iterator[None]:
-    """Within this block the C allocator returns large blocks to the system as soon as they are freed, earlier ones now.
-
-    glibc keeps freed blocks of up to 32 MiB once it has seen one of that size, which while quantising adds up to more
-    than the whole 16-bit model (benchmarks/load.py). Elsewhere than with glibc nothing is done.
-    """
-    give_back_freed_memory()
-    _set_allocator({_MMAP_THRESHOLD: 2**20, _TRIM_THRESHOLD: 2**20})
-    try:
-        yield
-    finally:
-        free_memory_as_usual()
-
-
-def free_memory_as_usual() -> None:
-    """What glibc adapts itself to once blocks of 32 MiB were freed."""
-    _set_allocator({_MMAP_THRESHOLD: 2**25, _TRIM_THRESHOLD: 2**26, _TOP_PAD: 2**17})
-
-
-def keep_freed_memory() -> None:
-    """Have the C allocator keep what is freed: while a model is trained on the CPU.
-
-    Every temporary of a step would else be a fresh mapping, whose pages are cleared one by one (benchmarks/step.py).
-    """
-    _set_allocator({_MMAP_THRESHOLD: 2**30, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 2**26})
-
-
-def give_back_freed_memory() -> None:
-    """Have the C allocator return, once, every freed page of its heap to the system.
-
-    Between what is still used lies more than that by the time a model is loaded and checked.
-    """
-    library = _glibc()
-    if library is not None:
-        library.malloc_trim(0)
-
-
-# Of one row: some 40 for its linear layers, 7 for each block of documents.
-PRODUCTS = 256
-
-
-def keep_few_products() -> None:
-    """Have oneDNN keep the code of its last 256 kinds of products, not 1,024, which take up to a MiB each.
-
-    It builds one for every new length of row or documents, so that in a run almost all are never used again. It reads
-    its setting at the first product of the process: later than that, nothing changes. Who has set it keeps it.
-    """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(PRODUCTS))
-
-
-def _set_allocator(options: dict[int, int]) -> None:
-    library = _glibc()
-    if library is not None:
-        for option, value in options.items():
-            library.mallopt(option, value)
-
-
-def _glibc() -> ctypes.CDLL | None:
-    try:
-        library = ctypes.CDLL("libc.so.6")
-    except OSError:  # another system, or another C library
-        return None
-    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
-
-
 _ONEDNN_SENTENCE = (
     "float32 products run through oneDNN: MKL's are slow on AMD processors, and a probe found oneDNN's as exact here"
 )
@@ -258,10 +171,6 @@ def _probe_operands() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     yield draw(256, 512), draw(320, 512).T
     yield draw(512, 256).T, draw(512, 320)
     yield draw(4, 160, 64), draw(4, 160, 64).transpose(1, 2)
-
-
-def _kib(text: str) -> int:
-    return int(text.split()[0]) * 1024
 
 
 def environment() -> dict[str, Any]:

@@ -18,6 +18,7 @@ CHANGEABLE = (
     "train.epochs",
     "train.max_updates",
     "train.patience",
+    "train.skip_non_finite",
     "train.validate_every",
     "train.checkpoint_every",
     "train.keep_last",
@@ -43,7 +44,7 @@ def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     found = [
         f"{name}: {before!r} in the checkpoint, {after!r} in recipe.yaml"
         for name, before, after in _changed(dict(flat(then["recipe"])), dict(flat(now["recipe"])))
-        if name not in CHANGEABLE
+        if name not in CHANGEABLE and not name.startswith("observe.")
     ]
     files = {"training": now["recipe"]["data"]["train"], "held_out": now["recipe"]["data"]["held_out"]}
     for part, _, _ in _changed(then["data"], now["data"]):

@@ -10,7 +10,6 @@ from typing import Any
 from lorafit.adapters.settings import AdapterSettings
 from lorafit.errors import DoesNotFit, PlanError
 from lorafit.observe.console import Console
-from lorafit.pipeline import samples_of
 from lorafit.plan.answer import budget_of
 from lorafit.plan.devices import Device, find_device, measure_cpu
 from lorafit.plan.fit import Candidate, Choice, changes, grid
@@ -19,6 +18,7 @@ from lorafit.plan.settle import Question, best_fits, settle
 from lorafit.plan.shapes import Config, UnknownArchitecture, config_of, formula_estimate, pretty
 from lorafit.plan.simulate import Job
 from lorafit.plan.table import LENGTHS, METHODS, fits_table, table_lines
+from lorafit.reading import samples_of
 from lorafit.recipe import METHODS as RECIPE_METHODS
 from lorafit.recipe import Recipe
 from lorafit.run import write_json

@@ -35,18 +35,35 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
 
-    role: Literal["system", "user", "assistant"]
+    trained: whether an assistant's turn is trained on. thinking: what the assistant thinks before it answers.
+    tool_calls: what it asks tools for, as OpenAI writes it ({"type": "function", "function": {"name", "arguments"}},
+    the arguments an object); name: the tool whose answer a turn of role `tool` is.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    trained: bool = True
+    thinking: str = ""
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Turns in order; every assistant turn is trained on, the last turn is one."""
+    """Turns in order; the last is the assistant's. tools: those it may call, as OpenAI's JSON schemas.
+
+    Raw text (continued pre-training) is an assistant's turn alone: it is rendered without a template.
+    """
 
     messages: tuple[Message, ...]
     source: Source
+    tools: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def is_text(self) -> bool:
+        return len(self.messages) == 1
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -154,12 +171,13 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened in a run, for whoever watches: `update`, `held_out`, `note` or `warning`.
+    """Something that happened in a run, for whoever watches.
 
-    values of `update` and `held_out` are the columns of metrics.jsonl; of `note` and `warning`, one `message`.
+    values of `update` and `held_out` are the columns of metrics.jsonl, of `hardware` those of hardware.jsonl; of `note`
+    and `warning`, one `message`.
     """
 
-    kind: Literal["update", "held_out", "note", "warning"]
+    kind: Literal["update", "held_out", "hardware", "note", "warning"]
     values: Mapping[str, Any] = field(default_factory=dict)
 
 

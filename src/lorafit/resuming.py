@@ -11,11 +11,17 @@ from lorafit.errors import RecipeError, RunError
 from lorafit.identity import CHANGEABLE, differences, flat, identity
 from lorafit.model.hub import find_model
 from lorafit.observe.console import Console
-from lorafit.pipeline import BEST, Result, best_weights, carry_out, read_again
+from lorafit.observe.rules.ending import memory_was_out
+from lorafit.observe.rules.facts import Facts
+from lorafit.observe.run_facts import facts_of
+from lorafit.observe.sinks import check_sinks
+from lorafit.pipeline import Result, carry_out
+from lorafit.reading import read_again
 from lorafit.recipe import Recipe, load_recipe
 from lorafit.run import RunFolder, link_or_copy, read_json, replace_folder
 from lorafit.train.checkpoint import State, newest_whole, read_state, remove
 from lorafit.train.loop import planned_updates
+from lorafit.training import BEST, best_weights
 
 
 def resume(
@@ -37,6 +43,7 @@ def resume(
     _refuse_other_settings(overrides)
     with run.locked():
         recipe = load_recipe(run.recipe, overrides)
+        check_sinks(recipe.observe)
         console = console or Console(recipe.observe.print_every, quiet=not recipe.observe.console)
         checkpoint, skipped = newest_whole(run.checkpoints)
         for broken, fault in skipped.items():
@@ -45,6 +52,7 @@ def resume(
         if start is None and skipped and not anyway:
             raise RunError(f"No checkpoint in {run.checkpoints} is whole. --anyway begins anew, from update 0.")
         _refuse_finished(run, recipe, start)
+        killed = _killed_for_memory(facts_of(run))
         chosen, renderer, data = read_again(recipe, remote_code, console)
         if start is not None:
             folder = find_model(recipe.model.name, recipe.model.revision, remote_code)
@@ -53,6 +61,8 @@ def resume(
             _refuse_or_say(run, found, anyway, console)
             _lengthen(recipe, start, planned_updates(len(data.training), recipe.train), console)
             _keep_threads(start.values["machine"]["threads"], console)
+        if killed:
+            recipe = _halved(recipe, start, killed, console)
         # From here on the folder is changed.
         run.sweep()
         for broken in skipped:
@@ -123,6 +133,31 @@ def _lengthen(recipe: Recipe, start: State, updates: int, console: Console) -> N
         )
     if _changed(recipe, start):
         outcome["stopped_early"] = False
+
+
+def _killed_for_memory(facts: Facts) -> str:
+    """The figures of a run that the system killed for its memory, or nothing; nobody else works in its folder."""
+    if facts.status.get("state") not in ("planning", "running") or not memory_was_out(facts):
+        return ""
+    sample = facts.hardware[-1]
+    return (
+        f"with {sample['resident_bytes'] / 2**30:.1f} GiB in use by it and {sample['available_bytes'] / 2**30:.2f} GiB "
+        "left in the system"
+    )
+
+
+def _halved(recipe: Recipe, start: State | None, killed: str, console: Console) -> Recipe:
+    before = start.values["tokens_per_pass"] if start else recipe.train.tokens_per_pass
+    assert before != "auto"  # a run's recipe is settled
+    halved = max(1, before // 2)
+    console.warn(
+        f"the run was killed without a word, {killed}: it goes on with {halved:,} tokens a pass instead of {before:,}. "
+        "The result is the same but for rounding."
+    )
+    if start is not None:
+        start.values["tokens_per_pass"] = halved
+        return recipe
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"tokens_per_pass": halved})})
 
 
 def _keep_threads(threads: int, console: Console) -> None:

@@ -171,6 +171,12 @@ class RunFolder:
         self.model = path / "model"
         self.evaluation = path / "evaluation"
         self.self_check = path / "self_check"
+        self.evidence = path / "evidence"
+        self.hardware = path / "hardware.jsonl"
+        self.findings = path / "findings.json"
+        self.report = path / "report.html"
+        self.tensorboard = path / "tensorboard"
+        self.wandb = path / "wandb"
 
     @classmethod
     def create(cls, path: Path) -> RunFolder:

@@ -16,7 +16,7 @@ from rich.console import Console as Terminal
 from lorafit import Recipe, finetune
 from lorafit.observe.console import Console
 from lorafit.plan.watch import FIRST_WATCHED
-from lorafit.train import loop
+from lorafit.train import updates
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_step_that_keeps_its_logits_is_told_of(
     recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the run is changed: a change of the step itself would be in the plan too (test_simulate.py)."""
-    step = loop.train_step
+    step = updates.train_step
 
     def keeping(forward: Any, batch: Any, *rest: Any, **named: Any) -> Any:
         with contextlib.ExitStack() as stack:
@@ -72,7 +72,7 @@ def test_a_step_that_keeps_its_logits_is_told_of(
             stack.callback(logits.clear)
             return step(forward, batch, *rest, **named)
 
-    monkeypatch.setattr(loop, "train_step", keeping)
+    monkeypatch.setattr(updates, "train_step", keeping)
     plan, told = run(recipe())
     assert plan["measured"]["difference"] < -0.05
     assert f"({plan['measured']['difference']:+.1%})" in told and "update 2 peaked at" in told

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
 
     from lorafit.data.inspect import stretches
     from lorafit.observe.console import Console
-    from lorafit.pipeline import look_at_data
+    from lorafit.reading import look_at_data
 
     console = Console()
     prepared, renderer = look_at_data(

@@ -17,7 +17,7 @@ from rich.console import Console
 from lorafit import __version__
 from lorafit.errors import LorafitError
 
-VERBS = ("train", "resume", "plan", "data", "chat", "export", "demo")
+VERBS = ("train", "resume", "plan", "data", "chat", "export", "doctor", "report", "demo")
 
 
 def build_parser() -> argparse.ArgumentParser:

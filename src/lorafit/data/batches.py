@@ -24,6 +24,18 @@ def epoch_order(samples: int, seed: int, epoch: int) -> list[int]:
     return order
 
 
+def iterate_samples(
+    samples: Sequence[Sample], batch_size: int, updates: int, seed: int, first: int = 0
+) -> Iterator[tuple[float, list[Sample]]]:
+    """(epochs done after this update, its samples) for each of `updates` updates, from update `first` on."""
+    per_epoch = math.ceil(len(samples) / batch_size)
+    for update in range(first, updates):
+        epoch, place = divmod(update, per_epoch)
+        if place == 0 or update == first:
+            order = epoch_order(len(samples), seed, epoch)
+        yield (update + 1) / per_epoch, [samples[i] for i in order[place * batch_size : (place + 1) * batch_size]]
+
+
 def iterate_batches(
     samples: Sequence[Sample],
     batch_size: int,
@@ -32,13 +44,7 @@ def iterate_batches(
     tokens_per_pass: int,
     packed: bool = True,
     least_shared: int | None = LEAST_SHARED,
-    first: int = 0,
 ) -> Iterator[tuple[float, Batch]]:
-    """(epochs done after this update, batch) for each of `updates` updates, from update `first` on."""
-    per_epoch = math.ceil(len(samples) / batch_size)
-    for update in range(first, updates):
-        epoch, place = divmod(update, per_epoch)
-        if place == 0 or update == first:
-            order = epoch_order(len(samples), seed, epoch)
-        chosen = [samples[i] for i in order[place * batch_size : (place + 1) * batch_size]]
-        yield (update + 1) / per_epoch, make_batch(chosen, tokens_per_pass, packed, least_shared)
+    """The same with the samples of each update made into a batch."""
+    for epoch, chosen in iterate_samples(samples, batch_size, updates, seed):
+        yield epoch, make_batch(chosen, tokens_per_pass, packed, least_shared)

@@ -18,7 +18,8 @@ from transformers import modeling_utils
 from transformers.pytorch_utils import Conv1D
 
 from lorafit.errors import ModelError
-from lorafit.hardware import Hardware, freed_memory_goes_back
+from lorafit.hardware import Hardware
+from lorafit.memory import freed_memory_goes_back
 from lorafit.model.hub import read_config
 from lorafit.model.quantize import quantization_config, stay_in_training_mode
 from lorafit.model.settings import Quantization

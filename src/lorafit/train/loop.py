@@ -6,44 +6,31 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from lorafit.adapters.dropout import DropoutPlace
-from lorafit.data.batches import count_updates, iterate_batches
-from lorafit.data.pack import LEAST_SHARED
-from lorafit.errors import TrainingError
-from lorafit.hardware import Hardware, give_back_freed_memory, keep_freed_memory, memory_in_use
+from lorafit.data.batches import count_updates, iterate_samples
+from lorafit.errors import DoesNotFit, TrainingError
+from lorafit.hardware import Hardware
+from lorafit.memory import give_back_freed_memory, keep_freed_memory, memory_in_use
 from lorafit.model.forward import Forward
-from lorafit.records import Batch, Event, Fit, Sample, note, warning
+from lorafit.records import Batch, Event, Fit, Sample, note
 from lorafit.train.checkpoint import State, capture, restore
+from lorafit.train.hooks import Hooks, Observe
 from lorafit.train.interrupt import GracefulStop
 from lorafit.train.optim import MasterOptimizer
 from lorafit.train.recompute import recomputing
+from lorafit.train.retreat import Retreat
 from lorafit.train.schedule import learning_rate, warmup_updates
 from lorafit.train.settings import TrainSettings
-from lorafit.train.step import Step, train_step
+from lorafit.train.updates import Updates
 
-Observe = Callable[[Event], None]
-AroundUpdate = Callable[[int, Batch, MasterOptimizer], contextlib.AbstractContextManager[None]]
 LOOKED_AT = 32  # updates that say how much is shared
 # Between two checkpoints by themselves; and how many times as long as writing one takes.
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 300.0, 20
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What the loop calls: validate() -> held-out loss, or None without held-out rows; keep() saves the weights as the
-    best so far; checkpoint(update, state) saves all that training needs to go on from there; observe(event) shows what
-    happened; around_update(update, batch, optimizer) is entered round each update, to measure it."""
-
-    validate: Callable[[], float] | None
-    keep: Callable[[], None]
-    checkpoint: Callable[[int, State], None]
-    observe: Observe
-    around_update: AroundUpdate = lambda update, batch, optimizer: contextlib.nullcontext()
 
 
 @dataclass(slots=True)
@@ -80,21 +67,35 @@ def train(
 ) -> Outcome:
     """Train for the updates that the settings ask for, from the beginning or from the state of a checkpoint on.
 
-    Raises TrainingError when a loss or gradient is not finite (the best weights so far stay saved), or when `start` is
-    of other parameters.
+    Raises TrainingError when too many updates have a loss or gradient that is not finite (none of them is applied, and
+    the state before is saved), or when `start` is of other parameters; DoesNotFit when one sample alone is too long.
     """
     optimizer = MasterOptimizer(parameters, settings.optimizer, settings.weight_decay)
-    scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.dtype == torch.float16)
     outcome = Outcome(updates=planned_updates(len(samples), settings))
     if start is not None:
         outcome = Outcome(**{**start.values["outcome"], "updates": outcome.updates, "interrupted": False})
-    validation = _Validation(settings, hooks, outcome)
+    scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.dtype == torch.float16)
+    retreat = Retreat(fit.tokens_per_pass, hardware.device, hooks.observe)
+    updates = Updates(forward, optimizer, scaler, retreat, place, settings, fit.share_prefixes, hooks)
+    validation = _Validation(settings, hooks, outcome, retreat)
     saving = _Saving(settings)
     rise = warmup_updates(settings.warmup, outcome.updates)
     started = time.perf_counter() - outcome.seconds
     if hardware.device.type == "cpu":
         give_back_freed_memory()
         keep_freed_memory()
+
+    def save(done: int) -> None:
+        state = capture(optimizer, updates.scaler)
+        progress = {
+            "outcome": dataclasses.asdict(outcome),
+            "without_improvement": validation.without_improvement,
+            "tokens_per_pass": retreat.tokens_per_pass,
+            "left_out": updates.left_out,
+        }
+        with saving.timed():
+            hooks.checkpoint(done, State(state.tensors, {**state.values, **progress}))
+
     forward.model.train()
     with recomputing(forward.model, fit.recompute), forward.running(), GracefulStop() as stop:
         if start is None:
@@ -102,44 +103,47 @@ def train(
         else:
             restore(start, optimizer, scaler)
             validation.without_improvement = start.values["without_improvement"]
+            updates.left_out = start.values["left_out"]
         first = outcome.update
         until = first if outcome.stopped_early else outcome.updates
-
-        def batches(updates: int) -> Iterator[tuple[float, Batch]]:
-            least = LEAST_SHARED if fit.share_prefixes else None
-            return iterate_batches(
-                samples, settings.batch_size, updates, settings.seed, fit.tokens_per_pass, forward.packed, least, first
-            )
-
-        _say_shared([batch for _, batch in batches(min(until, first + LOOKED_AT))], hooks.observe)
-        for update, (epoch, batch) in enumerate(batches(until), first):
+        beginning = iterate_samples(samples, settings.batch_size, min(until, first + LOOKED_AT), settings.seed, first)
+        _say_shared([updates.batch_of(chosen, fit.tokens_per_pass) for _, chosen in beginning], hooks.observe)
+        order = iterate_samples(samples, settings.batch_size, until, settings.seed, first)
+        for update, (epoch, chosen) in enumerate(order, first):
             rate = learning_rate(update, outcome.updates, peak_learning_rate, settings.schedule, rise)
-            began = time.perf_counter()
-            with hooks.around_update(update, batch, optimizer):
-                step = train_step(forward, batch, optimizer, scaler, place, update, rate, settings.max_gradient_norm)
-            seconds = time.perf_counter() - began
-            _check(step, update + 1, scaler, hooks.observe)
-            outcome.update, outcome.last_loss = update + 1, step.loss
+            done = update + 1
+            try:
+                taken = updates.take(update, chosen, rate)
+            except (TrainingError, DoesNotFit):
+                if update > first and saving.wanted and not optimizer.torn:
+                    save(update)
+                raise
+            step, outcome.update = taken.step, done
+            if step.applied:
+                outcome.last_loss = step.loss
             memory, peak_memory = memory_in_use(hardware.device)
             hooks.observe(
                 Event(
                     "update",
                     {
-                        "update": update + 1,
+                        "update": done,
                         "epoch": round(epoch, 4),
                         "loss": step.loss,
                         "learning_rate": rate,
                         "gradient_norm": step.gradient_norm,
-                        "tokens": batch.tokens,
-                        "computed_tokens": batch.computed_tokens,
-                        "tokens_per_second": batch.tokens / seconds,
+                        "applied": step.applied,
+                        "tokens": taken.batch.tokens,
+                        "computed_tokens": taken.batch.computed_tokens,
+                        "supervised_tokens": taken.batch.supervised_tokens,
+                        "tokens_per_second": taken.batch.tokens / taken.seconds,
+                        "data_seconds": taken.data_seconds,
                         "memory_bytes": memory,
                         "peak_memory_bytes": peak_memory,
                         "elapsed_seconds": time.perf_counter() - started,
                     },
                 )
             )
-            done, last = update + 1, update + 1 == outcome.updates
+            last = done == outcome.updates
             measured = last or validation.is_due(done)
             if measured:
                 validation.measure(done)
@@ -147,13 +151,7 @@ def train(
             outcome.stopped_early = measured and validation.exhausted and not last
             outcome.seconds = time.perf_counter() - started
             if saving.is_due(done, last or outcome.interrupted or outcome.stopped_early):
-                state = capture(optimizer, scaler)
-                progress = {
-                    "outcome": dataclasses.asdict(outcome),
-                    "without_improvement": validation.without_improvement,
-                }
-                with saving.timed():
-                    hooks.checkpoint(done, State(state.tensors, {**state.values, **progress}))
+                save(done)
             if outcome.interrupted:
                 if not measured:  # after the checkpoint: a run that goes on from there does not measure here
                     validation.measure(done)
@@ -184,9 +182,13 @@ class _Saving:
         self._every = settings.checkpoint_every
         self._next = time.monotonic() + CHECKPOINT_SECONDS
 
+    @property
+    def wanted(self) -> bool:
+        return self._every != "never"
+
     def is_due(self, update: int, ending: bool) -> bool:
         if self._every == "never" or ending:
-            return self._every != "never"
+            return self.wanted
         return time.monotonic() >= self._next if self._every == "auto" else update % self._every == 0
 
     @contextlib.contextmanager
@@ -200,8 +202,8 @@ class _Saving:
 class _Validation:
     """Measures the held-out loss when it is due, and has the best weights kept."""
 
-    def __init__(self, settings: TrainSettings, hooks: Hooks, outcome: Outcome) -> None:
-        self._hooks, self._outcome, self._patience = hooks, outcome, settings.patience
+    def __init__(self, settings: TrainSettings, hooks: Hooks, outcome: Outcome, retreat: Retreat) -> None:
+        self._hooks, self._outcome, self._patience, self._retreat = hooks, outcome, settings.patience, retreat
         every = settings.validate_every
         self._every = max(1, round(outcome.updates / 10)) if every == "auto" else 0 if every == "never" else every
         self.without_improvement = 0
@@ -216,7 +218,8 @@ class _Validation:
     def measure(self, update: int) -> None:
         if self._hooks.validate is None or not self._every:
             return
-        loss = self._hooks.validate()
+        what = f"measuring held-out loss after update {update}" if update else "measuring the base's held-out loss"
+        loss = self._retreat.carry(self._hooks.validate, self._hooks.held_out, what, lambda: None)
         self._hooks.observe(Event("held_out", {"update": update, "held_out_loss": loss}))
         outcome = self._outcome
         outcome.last_held_out = loss
@@ -233,17 +236,3 @@ class _Validation:
             self._hooks.keep()
         else:
             self.without_improvement += 1
-
-
-def _check(step: Step, update: int, scaler: torch.amp.GradScaler, observe: Observe) -> None:
-    if math.isfinite(step.loss) and not step.applied and scaler.get_scale() >= 1:
-        observe(warning(f"update {update}: float16 overflowed; the update is left out, the loss scale halved"))
-        return
-    # A smaller loss scale mends a gradient that overflowed, not a loss.
-    if not math.isfinite(step.loss) or not math.isfinite(step.gradient_norm):
-        raise TrainingError(
-            f"Update {update} gave loss {step.loss} and gradient norm {step.gradient_norm}: training stops here, and "
-            "what was saved before stays.\nA lower train.learning_rate, or model.dtype=float32, usually mends this."
-        )
-    if step.gradient_norm == 0 and step.loss > 0 and update == 1:
-        raise TrainingError("The first update has a gradient of exactly 0: nothing would be learned.")

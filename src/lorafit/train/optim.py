@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lorafit.errors import TrainingError
+from lorafit.memory import is_out_of_memory, one_line
 
 Name = Literal["adamw", "adam", "sgd", "adamw-8bit", "paged-adamw"]
 Build = Callable[[list[nn.Parameter], Name, float], torch.optim.Optimizer]
@@ -32,12 +33,31 @@ class MasterOptimizer:
             raise TrainingError("No parameter is trained: the adapter is empty.")
         self.masters = [p if p.dtype == torch.float32 else nn.Parameter(p.detach().float()) for p in self.parameters]
         self.inner = (build or _build)(self.masters, name, weight_decay)
+        self.torn = False  # whether an update was given up halfway
         # Weakly, as the parameters outlive the optimizer.
         collect = weakref.WeakMethod(self.collect_gradient)
         for parameter, master in zip(self.parameters, self.masters, strict=True):
             if master is not parameter:
                 hook = functools.partial(_collect, collect, weakref.ref(master))
                 parameter.register_post_accumulate_grad_hook(hook)
+
+    def step(self, scaler: torch.amp.GradScaler) -> None:
+        """Update the masters.
+
+        When memory runs out for the state that a first step makes, nothing has been updated and the step can be taken
+        again. Raises TrainingError where that cannot be known.
+        """
+        first = not self.inner.state
+        try:
+            scaler.step(self.inner)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if not first or not isinstance(self.inner, torch.optim.Adam | torch.optim.SGD):
+                self.torn = True
+                raise TrainingError(f"Memory ran out while the weights were updated ({one_line(error)}).") from error
+            self.inner.state.clear()  # torch makes the state of all before it updates one
+            raise
 
     def set_learning_rate(self, value: float) -> None:
         for group in self.inner.param_groups:

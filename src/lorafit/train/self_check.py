@@ -20,7 +20,7 @@ from lorafit.adapters.dropout import DropoutPlace
 from lorafit.adapters.fast import make_fast, make_plain
 from lorafit.data.pack import make_row
 from lorafit.errors import SelfCheckFailed, TrainingError
-from lorafit.hardware import freed_memory_goes_back
+from lorafit.memory import freed_memory_goes_back
 from lorafit.model.forward import Forward
 from lorafit.model.fused import unfused
 from lorafit.records import Sample

@@ -71,6 +71,10 @@ class TrainSettings(Settings):
     patience: Positive | None = None
     """Stop when the held-out loss has not improved in this many measurements."""
 
+    skip_non_finite: int = Field(3, ge=0)
+    """Updates with a loss or gradient that is not finite may be left out so many times, each kept as evidence; one more
+    stops the run."""
+
     checkpoint_every: Positive | Literal["auto", "never"] = "auto"
     """Updates between two checkpoints, from which `lorafit resume` goes on; auto: five minutes, or 20 times as long as
     writing one takes; one more when the run ends or is interrupted."""

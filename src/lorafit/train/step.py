@@ -5,6 +5,7 @@ Loss and gradient are those of the mean over all supervised tokens of the update
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,7 @@ from lorafit.train.optim import MasterOptimizer
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """loss in nats a supervised token; gradient_norm before clipping; applied is false when float16 overflowed."""
+    """loss in nats a supervised token; gradient_norm before clipping; applied is false when either is not finite."""
 
     loss: float
     gradient_norm: float
@@ -34,7 +35,10 @@ def train_step(
     learning_rate: float,
     max_gradient_norm: float,
 ) -> Step:
-    """Forward and backward over every row, then clip and update once."""
+    """Forward and backward over every row, then clip and update once; not where loss or gradient is not finite.
+
+    Memory may run out before anything is updated, and the step then be taken again; see `MasterOptimizer.step`.
+    """
     optimizer.clear()
     loss = 0.0
     for row in batch.rows:
@@ -46,8 +50,9 @@ def train_step(
     scaler.unscale_(optimizer.inner)
     norm = optimizer.gradient_norm(max_gradient_norm).item()
     optimizer.set_learning_rate(learning_rate)
-    scale = scaler.get_scale()
-    scaler.step(optimizer.inner)
-    scaler.update()
-    optimizer.publish()
-    return Step(loss, norm, applied=scaler.get_scale() >= scale)
+    finite = math.isfinite(loss) and math.isfinite(norm)
+    if finite or scaler.is_enabled():  # a scaler leaves the update out itself, and takes a smaller scale
+        optimizer.step(scaler)
+        scaler.update()
+        optimizer.publish()
+    return Step(loss, norm, finite)

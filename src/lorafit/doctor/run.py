@@ -1,0 +1,52 @@
+"""`lorafit doctor runs/NAME`: what the rules find in a run folder, for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from lorafit.observe.rules.facts import Facts
+from lorafit.observe.rules.finding import Finding
+from lorafit.observe.rules.table import RULES, examine
+from lorafit.observe.run_facts import facts_of
+from lorafit.run import RunFolder
+
+STYLES = {"fault": "bold red", "warning": "yellow", "note": "cyan"}
+
+
+def diagnose(run: RunFolder) -> list[Finding]:
+    """The findings of a run, finished or not, worst first. Reads only."""
+    order = list(STYLES)
+    return sorted(examine(facts_of(run)), key=lambda finding: order.index(finding.severity))
+
+
+def findings_text(findings: Sequence[Finding], run: RunFolder) -> RenderableType:
+    """The findings with evidence, cause and the setting to change; without any, what was looked at."""
+    if not findings:
+        return Text(f"No findings. {_looked_at(facts_of(run))}", style="green")
+    return Group(*(_paragraph(finding) for finding in findings))
+
+
+def _paragraph(finding: Finding) -> Text:
+    style = STYLES[finding.severity]
+    text = Text()
+    text.append(f"{finding.severity}: {finding.title}", style).append(f"  ({finding.symptom})\n", "dim")
+    for what, said in (("seen", finding.evidence), ("cause", finding.cause), ("remedy", finding.remedy)):
+        text.append(f"  {what:>7}  ", "dim").append(f"{said}\n")
+    if finding.setting:
+        text.append(f"  {'change':>7}  ", "dim").append(f"{finding.setting}\n", "bold")
+    return text
+
+
+def _looked_at(facts: Facts) -> str:
+    parts = [
+        (len(facts.updates), "update"),
+        (len(facts.held_out), "held-out measurement"),
+        (len(facts.hardware), "hardware sample"),
+        (len(facts.samples), "answer"),
+    ]
+    counts = ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in parts)
+    goes_on = "" if facts.ended else " The run goes on."
+    return f"Looked at for {len(RULES)} symptoms: recipe, data summary, {counts}.{goes_on}"

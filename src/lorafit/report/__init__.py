@@ -1,0 +1,1 @@
+"""A run folder to one self-contained page: `lorafit.report.page.write_report`."""
