@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from lorafit import hardware
+from lorafit import hardware, memory
 from lorafit.hardware import Hardware, float32_through_onednn
 
 FLOAT32 = Hardware(torch.device("cpu"), torch.float32, "a test")
@@ -122,7 +122,7 @@ def test_the_cpu_keeps_few_products_unless_the_user_says_otherwise(monkeypatch: 
     name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
     monkeypatch.delenv(name, raising=False)
     hardware.choose("cpu")
-    assert os.environ[name] == str(hardware.PRODUCTS)
+    assert os.environ[name] == str(memory.PRODUCTS)
     monkeypatch.setenv(name, "17")
     hardware.choose("cpu")
     assert os.environ[name] == "17"
