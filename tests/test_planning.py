@@ -105,6 +105,18 @@ def test_fit_keeps_to_what_the_user_set(
     assert "the fastest that fit" in capsys.readouterr().out
 
 
+def test_rank_and_length_are_changed_only_where_that_is_allowed(
+    config_only: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "changes", lambda *_: ())
+    fixed = ("train.recompute=layers", "train.optimizer=adamw", "model.quantization=none", "data.max_length=1024")
+    planned(config_only, "0.6GB", *fixed, fit=True)
+    assert "length" not in capsys.readouterr().out
+    planned(config_only, "0.6GB", *fixed, fit=True, allow=("rank", "length"))
+    shown = capsys.readouterr().out
+    assert "length" in shown and " 256 " in shown and " 4 " in shown
+
+
 def test_the_bar_of_a_search_ends_full(config_only: Path) -> None:
     moved: list[int] = []
 

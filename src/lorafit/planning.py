@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from lorafit.recipe import Recipe
 from lorafit.run import write_json
 from lorafit.settings import Settings
 
+LEAST_RANK, LEAST_LENGTH = 4, 256  # as far as a search goes when it may
 TABLE_CARDS = ("8GB", "12GB", "16GB", "24GB", "40GB", "48GB", "80GB")
 
 
@@ -38,8 +40,10 @@ def plan_recipe(
     explain: bool,
     to: Path | None,
     remote_code: bool,
+    allow: Collection[str] = (),
 ) -> int:
-    """Print the plan; the exit code says whether it fits (0) or not (3).
+    """Print the plan; the exit code says whether it fits (0) or not (3). allow: what else `fit` may change, `rank` or
+    `length`.
 
     Raises PlanError and RecipeError for what cannot be understood.
     """
@@ -73,7 +77,7 @@ def plan_recipe(
         console.say(f"{question.ways.reason}: one example a row")
     candidates: tuple[Candidate, ...] = ()
     if fit:
-        choice, candidates = _search(console, question, free_method and "quantization" not in _set(recipe.model))
+        choice, candidates = _search(console, question, free_method and "quantization" not in _set(recipe.model), allow)
         plan = question.plan(choice)
     else:
         with console.working("simulating the step"):
@@ -124,14 +128,18 @@ def _set(settings: Settings) -> set[str]:
     return settings.model_fields_set
 
 
-def _search(console: Console, question: Question, free_base: bool) -> tuple[Choice, tuple[Candidate, ...]]:
+def _search(
+    console: Console, question: Question, free_base: bool, allow: Collection[str] = ()
+) -> tuple[Choice, tuple[Candidate, ...]]:
     """The best choice and all that were tried; what the user has set stays as it is."""
     start, train = question.start(), question.train
     full = question.adapter.method == "none"
     smallest = replace(start, tokens_per_pass=question.fewest_tokens())
+    ranks = _halved(question.adapter.rank, LEAST_RANK) if "rank" in allow else ()
+    lengths = _halved(question.length, LEAST_LENGTH) if "length" in allow else ()
     choices = [
         choice
-        for choice in grid(smallest, question.device.kind, full, free_base=free_base)
+        for choice in grid(smallest, question.device.kind, full, free_base, ranks, lengths)
         if (train.recompute == "auto" or choice.recompute == train.recompute)
         and ("optimizer" not in _set(train) or choice.optimizer == train.optimizer)
     ]
@@ -147,6 +155,11 @@ def _search(console: Console, question: Question, free_base: bool) -> tuple[Choi
         candidates = best_fits(question, choices, largest, progress)
         advance(len(choices) - seen)  # what was passed over
     return (candidates[0].choice if candidates else start), candidates
+
+
+def _halved(value: int, least: int) -> tuple[int, ...]:
+    """The value halved again and again, as long as it is not below `least`."""
+    return tuple(value >> times for times in range(1, value.bit_length()) if value >> times >= least)
 
 
 def _show_table(console: Console, recipe: Recipe, config: Config) -> None:

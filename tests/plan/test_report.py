@@ -155,7 +155,7 @@ def test_changes_and_candidates_are_rows() -> None:
     choice = Choice("nf4", tokens_per_pass=4096)
     fits = Candidate(choice, 5 * 10**9, 10**10, 4 * 10**9, 0, Band(1.0, 2.0), 1.0, "yes", "")
     table = shown(candidates_table([fits], lambda _: 1000))
-    assert "4 bits" in table and "500 to 1,000" in table and "the fastest that fit" in table
+    assert "4 bits" in table and "500–1,000" in table and "the fastest that fit" in table
     no = Candidate(choice, 2 * 10**10, 10**10, 4 * 10**9, 0, None, 1.0, "no", "")
     table = shown(candidates_table([no], lambda _: 1000))
     assert "none fits" in table and "unknown" in table and "does not fit" in table

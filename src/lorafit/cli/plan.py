@@ -37,6 +37,10 @@ def add_parser(verbs: Any) -> None:
         parser.add_argument(flag, dest=setting, type=kind, metavar=shown, help=text)
     parser.add_argument("--gpu", default="this", help="a card (rtx4090, a100-40gb), a size (24GB), cpu, or this (this)")
     parser.add_argument("--cards", type=Path, metavar="FILE", help="a YAML file with cards of your own")
+    parser.add_argument(
+        "--allow", choices=("rank", "length"), action="append", default=[], metavar="rank|length",
+        help="with --fit: a smaller rank, or shorter samples, where the settings do not fit; may be given twice",
+    )  # fmt: skip
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--fit", action="store_true", help="search the fastest settings that fit, with the runners-up")
     mode.add_argument("--table", action="store_true", help="which method fits on which card, at which length")
@@ -59,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
             "Nothing to plan. Name a model (lorafit plan --model Qwen/Qwen3-8B --gpu 24GB) or a recipe "
             "(lorafit plan recipe.yaml --gpu rtx4090)."
         )
+    if args.allow and not args.fit:
+        raise RecipeError("--allow says what --fit may change: add --fit.")
     with_data = bool(recipe_file) or "data.train" in flags or any(o.startswith("data.train=") for o in overrides)
     recipe = load_recipe(recipe_file, overrides, flags if with_data else {"data.train": "none", **flags})
 
@@ -72,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
             with_data=with_data,
             free_method=not args.method and not recipe_file,
             fit=args.fit,
+            allow=args.allow,
             table=args.table,
             explain=args.explain,
             to=args.json,

@@ -157,18 +157,32 @@ def candidates_table(candidates: Sequence[Candidate], tokens_of: Callable[[Choic
     fits = any(candidate.fits for candidate in candidates)
     title = "the fastest that fit, and the runners-up" if fits else "none fits plainly; what needs least comes first"
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("base", "recompute", "a pass", "optimizer", "needs", "tokens/s"):
-        table.add_column(column, justify="right" if column in ("a pass", "needs", "tokens/s") else "left", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    own = candidates[:shown]
     bases = {"none": "as it is", "int8": "8 bits", "nf4": "4 bits"}
-    for candidate in candidates[:shown]:
+    columns: dict[str, Callable[[Choice], str]] = {
+        "base": lambda choice: bases[choice.quantization],
+        "recompute": lambda choice: choice.recompute,
+        "a pass": lambda choice: f"{choice.tokens_per_pass:,}",
+        "optimizer": lambda choice: choice.optimizer,
+    }
+    more: dict[str, Callable[[Choice], str]] = {
+        "rank": lambda choice: f"{choice.rank or 'as set'}",
+        "length": lambda choice: f"{choice.max_length:,}" if choice.max_length else "as set",
+    }
+    varied = {name: cell for name, cell in more.items() if len({cell(c.choice) for c in candidates}) > 1}
+    if varied and len({c.choice.optimizer for c in own}) == 1:
+        del columns["optimizer"]  # for the width of a terminal
+    columns |= varied
+    for column in (*columns, "needs", "tokens/s", ""):
+        left = column in ("base", "recompute", "optimizer", "")
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+    for candidate in own:
         choice, rate = candidate.choice, "unknown"
         if candidate.seconds is not None:
             tokens = tokens_of(choice)
-            rate = f"{tokens / candidate.seconds.high:,.0f} to {tokens / candidate.seconds.low:,.0f}"
+            rate = f"{tokens / candidate.seconds.high:,.0f}–{tokens / candidate.seconds.low:,.0f}"
         verdict = Text(*VERDICT[candidate.verdict])
-        cells = (bases[choice.quantization], choice.recompute, f"{choice.tokens_per_pass:,}", choice.optimizer)
-        table.add_row(*cells, size(candidate.needed), rate, verdict)
+        table.add_row(*(cell(choice) for cell in columns.values()), size(candidate.needed), rate, verdict)
     return table
 
 
