@@ -17,7 +17,7 @@ from rich.console import Console
 from lorafit import __version__
 from lorafit.errors import LorafitError
 
-VERBS = ("train", "resume", "plan", "data", "chat", "export", "doctor", "report", "demo")
+VERBS = ("train", "resume", "plan", "data", "data_generate", "chat", "export", "doctor", "report", "demo")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,7 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Libraries below warn one another of their next versions; a user can do nothing about it.
     warnings.filterwarnings("ignore", category=FutureWarning)
     parser = build_parser()
-    args, rest = parser.parse_known_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:2] == ["data", "generate"]:  # a file of that name is ./generate
+        words[:2] = ["data-generate"]
+    args, rest = parser.parse_known_args(words)
     if rest and not (
         args.verb in ("train", "resume", "plan") and all("=" in word and not word.startswith("-") for word in rest)
     ):
