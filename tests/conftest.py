@@ -58,6 +58,12 @@ FAMILIES: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tokenised data of tests stays among what tests leave, for the programs that they start too."""
+    os.environ["LORAFIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
     """Byte-level BPE of 512 tokens, with end-of-text and ChatML tokens; no chat template, as a base model has it."""

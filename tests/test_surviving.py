@@ -205,7 +205,7 @@ def test_a_failed_allocation_of_the_host_is_survived(make: Callable[..., Recipe]
         recipe = make(
             name,
             model={"name": "builtin"},
-            data={"train": str(tmp_path / "long.json"), "held_out": 0, "max_length": 512},
+            data={"train": str(tmp_path / "long.json"), "held_out": 0, "max_length": 512, "cut_answers": 1},
             train={"batch_size": 16, "epochs": 2, "tokens_per_pass": 8192, "recompute": "none", "compile": "never"},
             observe={"console": True},
         )

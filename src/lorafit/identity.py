@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lorafit import hardware
 from lorafit.data.prepare import Prepared
-from lorafit.records import Sample
 
 # Settings that a run may go on with changed, dotted.
 CHANGEABLE = (
@@ -33,7 +30,7 @@ def identity(recipe: dict[str, Any], base: Path, data: Prepared) -> dict[str, An
     packages = hardware.environment()["packages"]
     return {
         "recipe": recipe,
-        "data": {"training": _digest(data.training.samples), "held_out": _digest(data.held_out.samples)},
+        "data": {"training": data.examples.digest(), "held_out": data.held_out.samples.digest()},
         "base": {path.name: _weights(path) for path in sorted((base / "config.json", *base.glob("*.safetensors*")))},
         "versions": {name: packages[name] for name in VERSIONS},
     }
@@ -80,13 +77,6 @@ def flat(nested: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 def _changed(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     names = dict.fromkeys((*then, *now))
     return [(name, then.get(name), now.get(name)) for name in names if then.get(name) != now.get(name)]
-
-
-def _digest(samples: Sequence[Sample]) -> str:
-    digest = hashlib.sha256()
-    for sample in samples:
-        digest.update(np.int64(len(sample)).tobytes() + sample.token_ids.tobytes() + sample.trained.tobytes())
-    return digest.hexdigest()
 
 
 def _weights(path: Path) -> str:

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import AutoModelForCausalLM
+
 from lorafit import hardware
 from lorafit.adapters.save import load_trained
 from lorafit.data.template import PLAIN_STOPS, ChatTemplate, Renderer
 from lorafit.errors import LorafitError
+from lorafit.export.gguf import Exported, export_gguf, reference_of
 from lorafit.export.merge import ANSWER_TOKENS, Merged, merge
 from lorafit.model.hub import find_model, load_tokenizer, read_config
-from lorafit.model.load import Base, load_base, longest_sequence
+from lorafit.model.load import Base, load_base, longest_sequence, quiet_transformers
 from lorafit.observe.console import Console
 from lorafit.recipe import Recipe, load_recipe
 from lorafit.records import Message
@@ -72,11 +76,7 @@ def export_merged(opened: Opened, target: Path, dtype: str, console: Console) ->
     stored = str(read_config(opened.base.folder).get("dtype") or read_config(opened.base.folder).get("torch_dtype"))
     if dtype == "auto":
         dtype = stored if stored in hardware.DTYPES else "bfloat16"
-    lines = (opened.run.self_check / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
-    prompts = [opened.renderer.prompt_ids([Message(**turn) for turn in json.loads(line)]) for line in lines]
-    longest = longest_sequence(opened.model)
-    if longest is not None:
-        prompts = [prompt for prompt in prompts if len(prompt) + ANSWER_TOKENS <= longest]
+    _, prompts = _put_aside(opened)
     return merge(
         opened.base,
         opened.model,
@@ -87,3 +87,31 @@ def export_merged(opened: Opened, target: Path, dtype: str, console: Console) ->
         hardware.DTYPES[dtype],
         console.say,
     )
+
+
+def export_to_gguf(opened: Opened, form: str, target: Path, console: Console) -> Exported:
+    """The merged model as a GGUF file, which llama.cpp opens and answers with like transformers does.
+
+    The run is merged first where it has not been yet; `target` is a new folder.
+    """
+    folder = opened.run.path / "export" / "merged"
+    if not folder.is_dir():
+        export_merged(opened, folder, "auto", console)
+    dialogues, prompts = _put_aside(opened)
+    with console.working(f"answering as {folder.name} does"):
+        with quiet_transformers():
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        reference = reference_of(model, prompts, opened.renderer.stop_ids, ANSWER_TOKENS)
+    del model
+    name = opened.run.path.resolve().name
+    return export_gguf(folder, target, form, opened.renderer, reference, dialogues, name, console.say)
+
+
+def _put_aside(opened: Opened) -> tuple[list[list[Message]], list[list[int]]]:
+    """The prompts that a run keeps for checks, as turns and as ids; without those that leave no room for an answer."""
+    lines = (opened.run.self_check / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
+    dialogues = [[Message(**turn) for turn in json.loads(line)] for line in lines]
+    prompts = [opened.renderer.prompt_ids(dialogue) for dialogue in dialogues]
+    longest = longest_sequence(opened.model)
+    kept = [i for i, ids in enumerate(prompts) if longest is None or len(ids) + ANSWER_TOKENS <= longest]
+    return [dialogues[i] for i in kept], [prompts[i] for i in kept]

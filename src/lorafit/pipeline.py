@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from lorafit import hardware
 from lorafit.adapters.inject import Injection, inject
 from lorafit.adapters.save import load_weights
 from lorafit.data.prepare import Prepared
+from lorafit.data.samples import lengths_of
 from lorafit.data.template import Renderer
 from lorafit.errors import DoesNotFit, LorafitError, RunError
 from lorafit.evaluate.samples import Comparison, base_answers, comparison_tables, score, tuned_answers
@@ -44,7 +46,7 @@ from lorafit.run import (
 )
 from lorafit.settling import Planned, checked, compare, planned, resolved, settled
 from lorafit.train.checkpoint import State
-from lorafit.train.loop import Outcome
+from lorafit.train.loop import Outcome, planned_updates
 from lorafit.train.self_check import self_check
 from lorafit.training import best_weights, train_run
 
@@ -158,8 +160,8 @@ def _write_inputs(run: RunFolder, recipe: Recipe, data: Prepared, renderer: Rend
     write_json(run.environment, {**hardware.environment(), "git_revision": git_revision()})
     write_json(run.data, {**data.summary, "warnings": list(data.warnings)})
     write_text(run.template, renderer.template.jinja)
-    if data.rejected:
-        write_text(run.rejected, "".join(f"{row.to_json()}\n" for row in data.rejected))
+    if data.rejected and not (data.stream and run.rejected.is_file()):  # a stream goes on with the file
+        shutil.copyfile(data.rejected.file, run.rejected)
     run.self_check.mkdir(exist_ok=True)
     prompts = (data.held_out.conversations + data.training.conversations)[:CHECK_PROMPTS]
     lines = (
@@ -199,9 +201,9 @@ def _fuse(
 ) -> bool:
     """The elementwise work fused where the model has it; compiled where the run is long enough to gain from it, or was
     before it was stopped. Returns whether it is compiled."""
-    train, tokens = recipe.train, sum(len(sample) for sample in data.training.samples) * recipe.train.epochs
-    if train.max_updates:
-        tokens = min(tokens, tokens / train.epochs / len(data.training) * train.batch_size * train.max_updates)
+    train, lengths = recipe.train, lengths_of(data.training.samples)
+    updates = planned_updates(data.examples, train)
+    tokens = float(lengths.mean()) * train.batch_size * updates
     # Forward and input gradient: 4 operations a parameter and token.
     seconds = 4 * injection.total * tokens / OPERATIONS_A_SECOND[chosen.device.type]
     compiled = train.compile == "always" or (train.compile == "auto" and seconds > WORTH_COMPILING)

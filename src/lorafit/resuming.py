@@ -59,7 +59,7 @@ def resume(
             now = identity(recipe.model_dump(mode="json"), folder, data)
             found = [*differences(start.values["identity"], now), *_lost_lines(run, start)]
             _refuse_or_say(run, found, anyway, console)
-            _lengthen(recipe, start, planned_updates(len(data.training), recipe.train), console)
+            _lengthen(recipe, start, planned_updates(data.examples, recipe.train), console)
             _keep_threads(start.values["machine"]["threads"], console)
         if killed:
             recipe = _halved(recipe, start, killed, console)

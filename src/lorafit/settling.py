@@ -14,6 +14,7 @@ import torch
 from lorafit import builtin, hardware
 from lorafit.adapters.targets import select
 from lorafit.data.prepare import Prepared
+from lorafit.data.settings import SourceSettings
 from lorafit.data.template import PLAIN_TEMPLATES
 from lorafit.errors import DoesNotFit, LorafitError
 from lorafit.model.load import empty_model
@@ -28,6 +29,7 @@ from lorafit.plan.watch import PeakWatch
 from lorafit.reading import held_out_of
 from lorafit.recipe import Recipe
 from lorafit.run import RunFolder, check_free, write_json
+from lorafit.train.loop import updates_of_stream
 from lorafit.train.optim import check_optimizer
 from lorafit.train.recompute import check_recompute
 
@@ -50,12 +52,15 @@ class Planned:
 
 
 def checked(recipe: Recipe, folder: Path, chosen: hardware.Hardware, remote_code: bool) -> Any:
-    """What can be refused before anything is read or written: the run's name, the optimizer, the targets.
+    """What can be refused before anything is read or written: the run's name, its length, the optimizer, the
+    targets.
 
     Returns the model without weights.
     """
     check_free(Path(recipe.output) / str(recipe.name))
     check_sinks(recipe.observe)
+    if recipe.data.streaming:
+        updates_of_stream(recipe.train)
     check_optimizer(recipe.train.optimizer, chosen.device.type)
     if recipe.train.recompute != "auto":
         check_recompute(recipe.train.recompute, chosen.device.type)
@@ -72,11 +77,16 @@ def resolved(recipe: Recipe, folder: Path, chosen: hardware.Hardware) -> Recipe:
         path = Path(name).expanduser()
         return str(path.resolve()) if name != builtin.NAME and path.exists() else name
 
+    def found(source: str | SourceSettings) -> str | SourceSettings:
+        if isinstance(source, str):
+            return absolute(source)
+        return source.model_copy(update={"source": absolute(source.source)})
+
     named_template = recipe.data.template in ("auto", *PLAIN_TEMPLATES)
-    held_out = held_out_of(recipe)
+    held_out, train = held_out_of(recipe), recipe.data.train
     data = recipe.data.model_copy(
         update={
-            "train": absolute(recipe.data.train),
+            "train": found(train) if isinstance(train, str) else [found(source) for source in train],
             "held_out": absolute(held_out) if isinstance(held_out, str) else held_out,
             "template": recipe.data.template if named_template else absolute(recipe.data.template),
         }
@@ -111,9 +121,11 @@ def planned(
     device = find_device(chosen.device.type)
     model = recipe.model.model_copy(update={"dtype": chosen.dtype_name})
     name = Path(recipe.model.name).name
-    samples = data.training.samples
+    samples, train = data.training.samples, recipe.train
+    if data.stream:  # of its first window, the plan then counts as many updates as the run has
+        train = train.model_copy(update={"epochs": float(updates_of_stream(train))})
     question = Question(
-        name, config, model, recipe.adapter, recipe.train, device, samples, recipe.data.max_length, remote_code
+        name, config, model, recipe.adapter, train, device, samples, recipe.data.max_length, remote_code
     )
     try:
         with console.working("planning"):
@@ -171,4 +183,6 @@ def _run_name(recipe: Recipe) -> str:
     if recipe.model.quantization != "none":
         method = "qlora" if recipe.model.quantization == "nf4" else "int8"
     model = Path(recipe.model.name.rstrip("/")).name.removeprefix("modelscope:")
-    return "-".join((model, Path(recipe.data.train).stem, method, time.strftime("%Y%m%d-%H%M%S")))
+    first = recipe.data.train if isinstance(recipe.data.train, str) else recipe.data.train[0]
+    data = Path(first if isinstance(first, str) else first.source).stem
+    return "-".join((model, data, method, time.strftime("%Y%m%d-%H%M%S")))

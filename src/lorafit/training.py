@@ -61,9 +61,11 @@ def train_run(
     best, tokenizer = best_weights(recipe, run), renderer.tokenizer
     held_out = data.held_out.samples if data.held_out else ()
     batches: dict[int, Batch] = {}  # the held-out samples, cut for so many tokens a pass
-    updates = planned_updates(len(data.training), recipe.train)
+    updates = planned_updates(data.examples, recipe.train)
     status.set("running", updates=updates)
     first = start.values["outcome"]["update"] if start else 0
+    if data.stream:
+        data.stream.begin(run.rejected, start.values.get("stream") if start else None)
     code = {**hardware.environment(), "git_revision": git_revision()}
     hparams = {**recipe.model_dump(mode="json"), "environment": code}
     sampled = recipe.observe.hardware_every
@@ -90,6 +92,8 @@ def train_run(
 
             metrics.sync()
             values = {**state.values, **origin, "metrics_lines": metrics.lines}
+            if data.stream:
+                values["stream"] = data.stream.state()
             try:
                 write_checkpoint(run.checkpoints, update, State(state.tensors, values), add, recipe.train.keep_last)
             except RunError as error:  # a full disk, say: what is learned meanwhile is worth more than a copy of it
@@ -110,7 +114,7 @@ def train_run(
         outcome = train(
             forward=forward,
             parameters=list(injection.model.parameters()),
-            samples=data.training.samples,
+            samples=data.examples,
             settings=recipe.train,
             peak_learning_rate=recipe.train.learning_rate,
             fit=fit,
@@ -127,6 +131,12 @@ def train_run(
             ),
             start=start,
         )
+    if data.stream:
+        told = data.stream.figures
+        console.say(
+            f"of the stream, {told['rows']:,} rows were read and {told['rejected']:,} left out (rejected.jsonl)"
+        )
+        write_json(run.data, {**read_json(run.data), "stream": told})
     console.say(console.curve())
     if outcome.first_held_out is not None and outcome.best_held_out is not None:
         console.say(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conftest import alpaca_rows
@@ -97,6 +98,28 @@ def test_data_shows_what_is_trained_on(llama: Path, folder: Path, capsys: pytest
     assert "Human: 0住在哪里?\n请用中文回答。\n\nAssistant:⟦ 0住在柳树街。<|endoftext|>⟧" in shown
 
 
+def test_data_writes_its_report_from_a_tokenizer_alone(
+    tokenizer: Any, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(folder)
+    tokenizer.save_pretrained(folder / "words-chat")
+    (folder / "<b>更多.jsonl").write_text('{"instruction": "谁?", "output": "<i>米拉</i>"}\n', encoding="utf-8")
+    words = ["data", "rows.json", "<b>更多.jsonl", "--model", "words-chat", "--held-out", "0.2", "--samples", "3"]
+    assert main([*words, "--json", "out.json", "--html", "out.html", "--batch-size", "4", "--epochs", "2"]) == 0
+    shown = capsys.readouterr().out
+    report = json.loads((folder / "out.json").read_text(encoding="utf-8"))
+    kept = report["kept"]
+    assert report["rows"] == 31 and kept["training"] + kept["held_out"] == 31 and kept["held_out"] > 0
+    updates = report["updates"]
+    assert updates["count"] == round(-(-kept["training"] // 4) * 2)
+    assert f"{updates['count']} updates. Fewer than 40 hardly change a model." in shown
+    assert report["base"]["looks"] == "instruction-tuned" and len(report["examples"]) == 3
+    assert shown.index("warning: ") < shown.index("read from"), "problems come first"
+    page = (folder / "out.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;更多.jsonl" in page and "<b>更多" not in page
+    assert "data.template=FILE.jinja" in page and "<script" not in page
+
+
 def test_help_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["train", "--help"])
@@ -145,9 +168,9 @@ WRONG = {
         ["name: found '..'; a run's name becomes a folder"],
     ),
     "rows inside an object": (
-        json.dumps({"data": [{"instruction": "a", "output": "b"}]}, indent=1),
+        json.dumps({"data": [{"instruction": "a", "output": "b"}], "more": [{"instruction": "c"}]}, indent=1),
         ["--data", "bad.json"],
-        ["one object whose 'data' is a list of 1 rows"],
+        ["'data'", "'more'"],
     ),
     "unknown device": ("", ["--data", "rows.json", "model.device=tpu"], ["'tpu' was asked for", "cpu"]),
     "8-bit Adam on the CPU": (

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from lorafit.data import parts
+from lorafit.data.clean import CleanSettings
 from lorafit.data.prepare import Prepared, prepare
+from lorafit.data.settings import SourceSettings
 from lorafit.data.template import ChatTemplate, Renderer, choose_template
 from lorafit.errors import DataError
 
@@ -45,10 +48,17 @@ def test_the_parts_and_the_summary_agree(renderer: Renderer, data_file: Path) ->
 
 
 def test_a_long_sample_is_cut_and_said(renderer: Renderer, tmp_path: Path) -> None:
-    prepared = prepare(renderer, rows_file(tmp_path, LONG, SHORT), 0.0, max_length=40)
+    prepared = prepare(renderer, rows_file(tmp_path, LONG, SHORT), 0.0, max_length=40, cut_answers=0.5)
     assert lengths(prepared)[0] == 40
     assert (prepared.summary["cut"], prepared.summary["cut_within_answer"]) == (1, 1)
-    assert "1 samples were cut to 40 tokens, 1 of them within an answer" in prepared.warnings[0]
+    assert "1 rows were cut to 40 tokens; 1 of them lose the end of their answer" in prepared.warnings[0]
+
+
+def test_too_many_cut_answers_are_an_error_until_they_are_allowed(renderer: Renderer, tmp_path: Path) -> None:
+    path = rows_file(tmp_path, LONG, SHORT, SHORT | {"output": "Bo."}, SHORT | {"output": "Cy."})
+    with pytest.raises(DataError, match=r"1 of 4 rows \(25%\) lose the end.*data\.cut_answers=0\.2 allows 20%"):
+        prepare(renderer, path, 0.0, max_length=40)
+    assert len(prepare(renderer, path, 0.0, max_length=40, cut_answers=0.25).training) == 4
 
 
 def test_a_sample_whose_answer_is_cut_off_is_left_out_and_not_counted_as_cut(
@@ -112,20 +122,86 @@ def test_when_all_rows_are_held_out_there_is_nothing_to_train_on(renderer: Rende
         prepare(renderer, rows_file(tmp_path, SHORT), 1.0, 512)
 
 
-@pytest.mark.parametrize(
-    ("jinja", "said"),
-    [
-        ("{% for m in messages %}{{ m.content }}\n{% endfor %}", "the model will not learn where to stop"),
-        (
-            "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-            "{% if add_generation_prompt %}<|im_start|>assistant\nThinking:\n{% endif %}",
-            "in a way that it was not trained for",
-        ),
-    ],
-)
-def test_a_template_that_teaches_the_wrong_thing_is_warned_of(
-    tokenizer: Any, tmp_path: Path, jinja: str, said: str
-) -> None:
+def test_a_template_that_does_not_teach_to_stop_is_warned_of(tokenizer: Any, tmp_path: Path) -> None:
+    jinja = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
     prepared = prepare(Renderer(tokenizer, ChatTemplate("odd", jinja)), rows_file(tmp_path, SHORT), 0.0, 512)
     (warning,) = prepared.warnings
-    assert said in warning
+    assert "the model will not learn where to stop" in warning
+
+
+def test_a_second_run_reads_no_row_again(renderer: Renderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = rows_file(tmp_path, SHORT, LONG, NEVER)
+    held = rows_file(tmp_path, LONG, name="held.json")
+    first = prepare(renderer, path, held, 200, cut_answers=1.0)
+
+    def unread(*_: object) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(parts, "iterate_conversations", unread)
+    second = prepare(renderer, path, held, 200, cut_answers=1.0)
+    assert (first.cached, second.cached) == (False, True)
+    assert second.training.samples.digest() == first.training.samples.digest()
+    assert second.training.conversations == first.training.conversations
+    assert [str(row) for row in second.rejected] == [str(row) for row in first.rejected] != []
+    assert (second.summary, second.warnings) == (first.summary, first.warnings)
+
+
+def test_anything_that_changes_the_samples_is_tokenised_anew(
+    renderer: Renderer, tokenizer: Any, chat_tokenizer: Any, tmp_path: Path
+) -> None:
+    path = rows_file(tmp_path, SHORT, LONG)
+    prepare(renderer, path, 0.0, 512)
+    assert prepare(renderer, path, 0.0, 512, cut_answers=1.0, cache_gb=1.0, processes=0, seed=3).cached
+    assert not prepare(renderer, path, 0.0, 511).cached
+    assert not prepare(renderer, path, 0.0, 512, clean=CleanSettings(unicode="nfc")).cached
+    assert not prepare(Renderer(tokenizer, choose_template(tokenizer, "alpaca")), path, 0.0, 512).cached
+    assert not prepare(Renderer(chat_tokenizer, renderer.template), path, 0.0, 512).cached
+    rows_file(tmp_path, SHORT, SHORT)
+    assert not prepare(renderer, path, 0.0, 512).cached
+
+
+def test_a_damaged_cache_is_made_anew_and_said(renderer: Renderer, tmp_path: Path) -> None:
+    path = rows_file(tmp_path, SHORT, LONG)
+    first = prepare(renderer, path, 0.0, 512)
+    digest = first.training.samples.digest()
+    (first.folder / "training" / "token_ids").write_bytes(b"")
+    second = prepare(renderer, path, 0.0, 512)
+    assert "was damaged" in second.warnings[0]
+    assert (second.cached, second.training.samples.digest()) == (False, digest)
+
+
+def test_data_that_the_cache_has_no_room_for_is_refused(renderer: Renderer, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"larger than data\.cache_gb=1e-08 allows"):
+        prepare(renderer, rows_file(tmp_path, SHORT), 0.0, 512, cache_gb=1e-8)
+
+
+def test_split_makes_several_samples_of_a_dialogue(renderer: Renderer, tmp_path: Path) -> None:
+    turns = [{"role": role, "content": f"{role} {n}"} for n in range(6) for role in ("user", "assistant")]
+    path = rows_file(tmp_path, {"messages": turns})
+    whole, parts = (prepare(renderer, path, 0.0, length, too_long="split").training for length in (512, 100))
+    assert len(whole) == 1 < len(parts)
+    assert len(parts.conversations) == 1
+    assert parts.samples.lengths.max() <= 100
+    answers = [prepared.samples.supervised.sum() for prepared in (whole, parts)]
+    assert answers[0] == answers[1]
+
+
+def test_cleaning_drops_with_its_reason_and_its_receipt(renderer: Renderer, tmp_path: Path) -> None:
+    clean = CleanSettings(exact_duplicates="drop")
+    prepared = prepare(renderer, rows_file(tmp_path, SHORT, LONG, SHORT), 0.0, 512, clean=clean)
+    assert [sample.source.row for sample in prepared.training.samples] == [1, 2]
+    assert [(row.record.source.row, row.field) for row in prepared.rejected] == [(3, "clean.exact_duplicates")]
+    assert prepared.summary["rejected_for"] == {"clean.exact_duplicates": 1}
+    assert (prepared.summary["cleaning"]["read"], prepared.summary["cleaning"]["dropped"]) == (3, 1)
+
+
+def test_a_source_counts_as_often_as_its_weight_says(renderer: Renderer, tmp_path: Path) -> None:
+    twice = SourceSettings(source=rows_file(tmp_path, SHORT, LONG, name="twice.json"), weight=2)
+    half = SourceSettings(source=rows_file(tmp_path, *[SHORT] * 60, name="half.json"), weight=0.5)
+    prepared = prepare(renderer, [twice, half], 0.0, 512)
+    rows = [(Path(s.source.file).name, s.source.row) for s in prepared.training.samples]
+    assert rows[:4] == [("twice.json", 1)] * 2 + [("twice.json", 2)] * 2
+    assert 15 < len(rows) - 4 < 45  # 30 expected, five standard deviations
+    figures = prepared.summary["sources"]
+    assert figures[twice.source]["samples"] == 4
+    assert figures[half.source]["samples"] + figures[half.source]["left_out_by_weight"] == 60

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lorafit.data.read import read_records
+from lorafit.data.read import read_file, read_records
+from lorafit.data.readers.opened import DataFile, open_file
 from lorafit.errors import DataError
+from lorafit.records import Record
 
 ROWS = [{"instruction": f"question {number}", "output": f"答案 {number}"} for number in range(1, 10)]
 
@@ -97,15 +99,46 @@ def test_a_missing_file_is_answered_with_a_near_name(tmp_path: Path) -> None:
     assert f"there is no folder {tmp_path / 'nowhere'}" in message_of(tmp_path / "nowhere" / "rows.json")
 
 
-def test_a_folder_is_answered_with_its_files(tmp_path: Path) -> None:
-    written(tmp_path, "[]", "rows.json")
-    assert "is a folder (rows.json). Name one file in it." in message_of(tmp_path)
+def test_the_format_is_what_the_content_shows(tmp_path: Path) -> None:
+    table = "instruction,output\nquestion 1,answer 1\n"
+    for text, name, found, said in [
+        (json.dumps(ROWS), "rows.csv", "JSON", "is read as JSON, which it is, though its name says CSV"),
+        ("\n".join(map(json.dumps, ROWS)), "rows.txt", "JSONL", "though its name says text"),
+        ("\n".join(map(json.dumps, ROWS)), "rows", "JSONL", ""),
+        (table, "rows.json", "CSV", "though its name says JSON"),
+        (table, "rows.csv", "CSV", ""),
+        (table.replace(",", "\t"), "rows.csv", "TSV", ""),
+        (table, "rows.txt", "text", ""),
+        ("[Verse 1]\nthe fox\n", "song.txt", "text", ""),
+    ]:
+        with open_file(DataFile(written(tmp_path, text, name))) as opened:
+            rows = read_file(opened)
+            assert (rows.format, said in rows.note, bool(rows.note)) == (found, True, bool(said))
+            assert next(rows.rows)
 
 
-def test_bytes_that_are_not_utf8_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "rows.json"
-    path.write_bytes('[{"a": "é"}]'.encode("latin-1"))
-    assert "is not UTF-8 (byte 8 is 0xe9)" in message_of(path)
+def test_other_encodings_are_read(tmp_path: Path) -> None:
+    text = json.dumps([{"text": "今天天气很好，我们去公园玩。"}] * 3, ensure_ascii=False)
+    for encoding in ("gb18030", "utf-16", "utf-8-sig"):
+        path = tmp_path / f"{encoding}.json"
+        path.write_bytes(text.encode(encoding))
+        assert read_records(path)[2].fields["text"] == "今天天气很好，我们去公园玩。"
+
+
+def test_a_document_becomes_rows_of_text(tmp_path: Path) -> None:
+    paragraphs = "\n\n".join(f"Paragraph {number} tells of the fox and the garden wall." for number in range(9))
+    path = written(tmp_path, f"# Foxes\n\n{paragraphs}\n", "foxes.md")
+    with open_file(DataFile(path)) as opened:
+        rows = list(read_file(opened, longest_text=200).rows)
+    assert "\n".join(row.fields["text"] for row in rows if isinstance(row, Record)).count("Paragraph") == 9
+    assert [row.source.row for row in rows if isinstance(row, Record)] == list(range(1, len(rows) + 1))
+
+
+def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path: Path) -> None:
+    assert "is no Parquet file, though its name says so" in message_of(written(tmp_path, "a,b\n1,2\n", "rows.parquet"))
+    (tmp_path / "rows.csv").write_bytes(bytes(range(256)) * 9)
+    assert "is a document or an archive, though its name says CSV" in message_of(written(tmp_path, "%PDF-1.7", "a.csv"))
+    assert "is not a text file" in message_of(tmp_path / "rows.csv")
 
 
 @pytest.mark.parametrize("value", ["[" * 100_000 + "]" * 100_000, "9" * 5000])

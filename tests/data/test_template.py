@@ -4,15 +4,14 @@ question is the beginning of the training tokens; the answers are trained and no
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tests.data.template_shapes import KINDS, SHAPES, TOKENIZERS, byte_level
+from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from lorafit.data.inspect import stretches
@@ -20,135 +19,7 @@ from lorafit.data.template import PLAIN_TEMPLATES, ChatTemplate, Renderer, choos
 from lorafit.errors import DataError
 from lorafit.records import Conversation, Message, Source
 
-SPECIAL = [
-    "<s>",
-    "</s>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|start_header_id|>",
-    "<|end_header_id|>",
-    "<|eot_id|>",
-    "<start_of_turn>",
-    "<end_of_turn>",
-    "<think>",
-    "</think>",
-]
-# Line breaks in runs and a space before a word, so that they become tokens that may join a prompt to its answer.
-TEXT = [
-    "Assistant: Mira lives here.\n\n\n",
-    "Human: where does Mira live?\n\n",
-    "a b\n\n",
-    "小镇的早晨很安静。\n\n",
-] * 4
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A template; the token that ends a turn; whether earlier answers keep their reasoning."""
-
-    jinja: str
-    end: str
-    keeps_reasoning: bool = True
-
-
-TURN = "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
-ASK = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-# As Qwen3: reasoning is shown in the last answer only, in an empty block if there is none.
-REASONING = (
-    "{% for m in messages %}{% if m.role == 'assistant' %}"
-    "{% set content = m.content.split('</think>')[-1].lstrip('\n') %}"
-    "{% set thought = m.content.split('</think>')[0].split('<think>')[-1] if '</think>' in m.content else '' %}"
-    "<|im_start|>assistant\n{% if loop.last %}<think>\n{{ thought.strip('\n') }}\n</think>\n\n{% endif %}"
-    "{{ content }}<|im_end|>\n"
-    "{% else %}" + TURN + "{% endif %}{% endfor %}"
-)
-KINDS = {
-    "chatml": Kind("{% for m in messages %}" + TURN + "{% endfor %}" + ASK, "<|im_end|>"),
-    "default-system": Kind(
-        "{% if messages[0].role != 'system' %}<|im_start|>system\nYou are kind.<|im_end|>\n{% endif %}"
-        "{% for m in messages %}" + TURN + "{% endfor %}" + ASK,
-        "<|im_end|>",
-    ),
-    "trimming": Kind(
-        ("{% for m in messages %}" + TURN + "{% endfor %}" + ASK).replace("m.content", "m.content | trim"),
-        "<|im_end|>",
-    ),
-    "reasoning": Kind(REASONING + ASK, "<|im_end|>", keeps_reasoning=False),
-    # As Qwen3.5: the question opens the reasoning, and the answer closes it.
-    "open-reasoning": Kind(REASONING + ASK.replace("assistant\n", "assistant\n<think>\n"), "<|im_end|>", False),
-    "closed-reasoning": Kind(
-        REASONING + ASK.replace("assistant\n", "assistant\n<think>\n\n</think>\n\n"), "<|im_end|>", False
-    ),
-    "llama3-like": Kind(
-        "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"
-        "{{ m.content | trim }}<|eot_id|>{% endfor %}"
-        "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}",
-        "<|eot_id|>",
-    ),
-    "gemma-like": Kind(
-        "{{ bos_token }}{% if messages[0].role == 'system' %}{% set first = messages[0].content + '\n\n' %}"
-        "{% set loop_messages = messages[1:] %}{% else %}{% set first = '' %}{% set loop_messages = messages %}"
-        "{% endif %}{% for m in loop_messages %}<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n"
-        "{{ first if loop.first else '' }}{{ m.content | trim }}<end_of_turn>\n{% endfor %}"
-        "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}",
-        "<end_of_turn>",
-    ),
-    "llama2-like": Kind(
-        "{% for m in messages %}{% if m.role == 'user' %}{{ bos_token }}[INST] {{ m.content }} [/INST]"
-        "{% elif m.role == 'assistant' %} {{ m.content }} {{ eos_token }}{% endif %}{% endfor %}",
-        "</s>",
-    ),
-    # A space after the colon, as people write it by hand: tokenizers join it to the answer's first word.
-    "space-before-answer": Kind(
-        "{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content }}{{ eos_token }}"
-        "{% else %}Human: {{ m.content }}\n\nAssistant: {% endif %}{% endfor %}",
-        "</s>",
-    ),
-    "generation-block": Kind(
-        "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}{% generation %}{{ m.content }}"
-        "<|im_end|>{% endgeneration %}{% else %}{{ m.content }}<|im_end|>{% endif %}\n{% endfor %}" + ASK,
-        "<|im_end|>",
-    ),
-    "human-assistant": Kind(PLAIN_TEMPLATES["human-assistant"], "</s>"),
-    "alpaca": Kind(PLAIN_TEMPLATES["alpaca"], "</s>"),
-    "plain-chatml": Kind(PLAIN_TEMPLATES["chatml"], "<|im_end|>"),
-}
 every_kind = pytest.mark.parametrize("name", KINDS)
-
-
-@functools.cache
-def byte_level() -> PreTrainedTokenizerFast:
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    core.train_from_iterator(
-        TEXT,
-        trainers.BpeTrainer(
-            vocab_size=400,
-            special_tokens=SPECIAL,
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
-    )
-    return PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>")
-
-
-@functools.cache
-def sentencepiece() -> PreTrainedTokenizerFast:
-    """As Llama 2 has it: a space before every text, and bytes for the characters that have no token."""
-    pieces = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *map(chr, range(33, 127))]
-    merges = [("▁", "M"), ("▁M", "i"), ("▁Mi", "r"), ("▁Mir", "a"), ("▁", "▁"), ("i", "s")]
-    vocabulary = {piece: number for number, piece in enumerate([*pieces, *map("".join, merges)])}
-    core = Tokenizer(models.BPE(vocabulary, merges, byte_fallback=True, unk_token="<unk>"))
-    core.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    core.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    core.add_special_tokens(SPECIAL)
-    return PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
-
-
-TOKENIZERS = {"byte-level": byte_level, "sentencepiece": sentencepiece}
 
 
 def renderer_of(name: str, tokenizer: str = "byte-level") -> Renderer:
@@ -165,7 +36,8 @@ def answers_of(conversation: Conversation) -> list[str]:
 
 
 def trained_texts(renderer: Renderer, conversation: Conversation) -> list[str]:
-    return [text for text, trained in stretches(renderer, renderer.sample(conversation)) if trained]
+    samples = renderer.samples(conversation)
+    return [text for sample in samples for text, trained in stretches(renderer, sample) if trained]
 
 
 # Spaces and line breaks round the text, Chinese, characters of several tokens, private-use ones, and template syntax.
@@ -192,10 +64,10 @@ def test_the_rendering_is_the_tokenizers_own(name: str, conversation: Conversati
     questions = [
         own.apply_chat_template(turns[:end], add_generation_prompt=True)["input_ids"] for end in range(1, len(turns), 2)
     ]
-    assert renderer.prompt_ids(conversation.prompt) == questions[-1]
     # The tokens are its own too, but where it joins a question to its answer.
     if all(whole[: len(question)] == question for question in questions):
         assert ids.tolist() == whole
+        assert renderer.prompt_ids(conversation.prompt) == questions[-1]
 
 
 def byte_level_with(name: str) -> Any:
@@ -259,7 +131,7 @@ def test_the_mask_is_that_of_the_generation_block() -> None:
 def test_reasoning_is_trained_where_the_template_shows_it() -> None:
     conversation = dialogue("Who?", "<think>\nEasy.\n</think>\n\nMira.", "Sure?", "<think>\nYes.\n</think>\n\nQuite.")
     texts = trained_texts(renderer_of("reasoning"), conversation)
-    assert texts == ["Mira.<|im_end|>", "<think>\nYes.\n</think>\n\nQuite.<|im_end|>"]
+    assert texts == ["<think>\nEasy.\n</think>\n\nMira.<|im_end|>", "<think>\nYes.\n</think>\n\nQuite.<|im_end|>"]
 
 
 def test_a_question_that_opens_the_reasoning_leaves_it_untrained() -> None:
@@ -278,10 +150,11 @@ def test_a_space_that_sentencepiece_joins_to_the_answer_is_noticed() -> None:
     assert not renderer_of("space-before-answer", "sentencepiece").begins_as_asked(dialogue("Who?", "Mira."))
 
 
-def test_a_question_that_training_never_shows_is_noticed() -> None:
+def test_a_block_that_only_the_question_opens_is_closed_by_the_answer() -> None:
     jinja = KINDS["chatml"].jinja.replace("assistant\n", "assistant\n<think>\n")
-    renderer = Renderer(byte_level(), ChatTemplate("dropped reasoning", jinja))
-    assert not renderer.begins_as_asked(dialogue("Who?", "Mira."))
+    renderer, conversation = Renderer(byte_level(), ChatTemplate("dropped reasoning", jinja)), dialogue("Who?", "Mira.")
+    assert renderer.begins_as_asked(conversation)
+    assert trained_texts(renderer, conversation) == ["\n</think>\n\nMira.<|im_end|>"]
 
 
 @every_kind
@@ -306,11 +179,13 @@ def test_a_template_that_rewrites_answers_is_refused() -> None:
         renderer.sample(dialogue("Who?", "Mira."))
 
 
-def test_a_template_that_refuses_says_so() -> None:
-    jinja = "{% if messages[0].role == 'system' %}{{ raise_exception('no system here') }}{% endif %}"
-    renderer = Renderer(byte_level(), ChatTemplate("strict", jinja))
-    with pytest.raises(DataError, match=r"strict.* turns system, user, assistant: no system here"):
-        renderer.text(dialogue("Who?", "Mira.", system="Be kind.").messages)
+def test_a_template_that_refuses_says_so_and_where() -> None:
+    renderer = Renderer(byte_level(), ChatTemplate("strict", SHAPES["gemma"].jinja))
+    turns = [Message("user", "Who?"), Message("user", "Where?"), Message("assistant", "Mira.")]
+    with pytest.raises(DataError, match=r"strict.* turns user, user, assistant: roles must alternate"):
+        renderer.text(turns)
+    with pytest.raises(DataError, match=r"^rows\.json, row 1: .*roles must alternate"):
+        renderer.sample(Conversation(tuple(turns), Source("rows.json", 1)))
 
 
 def test_auto_is_the_tokenizers_own_template_or_a_plain_one(tokenizer: Any, chat_tokenizer: Any) -> None:

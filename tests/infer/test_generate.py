@@ -11,7 +11,7 @@ from lorafit.data.template import Renderer, choose_template
 from lorafit.errors import DataError
 from lorafit.hardware import Hardware
 from lorafit.infer.chat import Chat
-from lorafit.infer.generate import answer_prompts, finish
+from lorafit.infer.generate import answer_prompts, finish, generate_answers
 from lorafit.model.load import load_base
 
 CPU = Hardware(torch.device("cpu"), torch.float32, "a test")
@@ -28,7 +28,7 @@ def test_a_batch_answers_as_each_prompt_alone(llama: Path, renderer: Renderer) -
     prompts = [[(7 * n + 13 * i) % 500 for i in range(n)] for n in (9, 2, 30, 4)]
     together = answer_prompts(model, renderer, prompts, 10)
     alone = [answer_prompts(model, renderer, [p], 10)[0] for p in prompts]
-    assert together == alone
+    assert together == alone == generate_answers(model, renderer, prompts, 10)
     assert len({a.text for a in together}) > 1
 
 

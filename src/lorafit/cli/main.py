@@ -17,7 +17,12 @@ from rich.console import Console
 from lorafit import __version__
 from lorafit.errors import LorafitError
 
-VERBS = ("train", "resume", "plan", "data", "data_generate", "chat", "export", "doctor", "report", "demo")
+VERBS = (
+    "train", "resume", "plan", "data", "data_generate", "compare", "sweep",
+    "chat", "export", "doctor", "report", "demo",
+)  # fmt: skip
+# Verbs that take key=value pairs.
+WITH_SETTINGS = ("train", "resume", "plan", "compare", "sweep")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,9 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:2] == ["data", "generate"]:  # a file of that name is ./generate
         words[:2] = ["data-generate"]
     args, rest = parser.parse_known_args(words)
-    if rest and not (
-        args.verb in ("train", "resume", "plan") and all("=" in word and not word.startswith("-") for word in rest)
-    ):
+    pairs = all("=" in word and not word.startswith("-") for word in rest)
+    if rest and not (args.verb in WITH_SETTINGS and pairs):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:  # key=value pairs that stand after a flag
         args.overrides += rest

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 
 from lorafit.data.pack import LEAST_SHARED, make_batch
+from lorafit.data.stream import Stream
 from lorafit.records import Batch, Sample
 
 
@@ -25,9 +26,15 @@ def epoch_order(samples: int, seed: int, epoch: int) -> list[int]:
 
 
 def iterate_samples(
-    samples: Sequence[Sample], batch_size: int, updates: int, seed: int, first: int = 0
-) -> Iterator[tuple[float, list[Sample]]]:
-    """(epochs done after this update, its samples) for each of `updates` updates, from update `first` on."""
+    samples: Sequence[Sample] | Stream, batch_size: int, updates: int, seed: int, first: int = 0
+) -> Generator[tuple[float, list[Sample]]]:
+    """(epochs done after this update, its samples) for each of `updates` updates, from update `first` on.
+
+    Of a stream, whose length is not known, only whole epochs are counted.
+    """
+    if isinstance(samples, Stream):
+        yield from samples.updates(batch_size, updates, seed, first)
+        return
     per_epoch = math.ceil(len(samples) / batch_size)
     for update in range(first, updates):
         epoch, place = divmod(update, per_epoch)

@@ -1,27 +1,45 @@
-"""Files to samples: read, convert, split, render, bound the length. What was left out is counted and kept."""
+"""Files to samples: tokenised once into the cache (`build`), opened from it after that. What was left out is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import functools
+import hashlib
+import uuid
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from lorafit.data.convert import Rejected, convert
-from lorafit.data.read import read_records
-from lorafit.data.split import normalised_prompt, split_held_out
+from lorafit.data.build import REJECTED, Build
+from lorafit.data.cache import Cache, cache_folder, key_of, read_header
+from lorafit.data.kept import RejectedRows, read_conversations
+from lorafit.data.length import TooLong, bound_loss
+from lorafit.data.parts import HELD_OUT, TRAINING, Parts
+from lorafit.data.problems import Problem, problems_of
+from lorafit.data.readers.hub import HubSet
+from lorafit.data.readers.opened import DataFile
+from lorafit.data.samples import Samples
+from lorafit.data.settings import DataSettings, SourceSettings
+from lorafit.data.sources import Progress, resolve
+from lorafit.data.stream import WINDOWS_ON_DISK, Stream
 from lorafit.data.template import Renderer
 from lorafit.errors import DataError
-from lorafit.records import Conversation, Record, Sample
+from lorafit.records import Conversation
+
+VERSIONS = ("lorafit", "transformers", "tokenizers", "jinja2")
+# What does not change the samples: they are looked at anew each time.
+NOT_IN_KEY = ("cache_gb", "cut_answers", "processes")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Conversations and their samples, in the same order."""
+    """The samples of a part of a run, and the first of its conversations (up to `build.KEPT`), in the same order.
+
+    A conversation may have several samples.
+    """
 
     conversations: tuple[Conversation, ...]
-    samples: tuple[Sample, ...]
+    samples: Samples
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -29,174 +47,132 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a run trains on and measures itself with; `summary` is data.json."""
+    """What a run trains on and measures itself with; `summary` is data.json. folder: the cache entry it lies in.
+
+    cached: whether it had been tokenised before. stream: where training goes through one; `training`, the rejected rows
+    and the summary are then those of its first window.
+    """
 
     training: Part
     held_out: Part
-    rejected: tuple[Rejected, ...]
+    rejected: RejectedRows
     summary: dict[str, Any]
-    warnings: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    folder: Path
+    cached: bool
+    stream: Stream | None = None
 
+    @property
+    def examples(self) -> Samples | Stream:
+        """What training goes through."""
+        return self.stream or self.training.samples
 
-@dataclass(slots=True)
-class _Tally:
-    cut: int = 0
-    lost_end: int = 0
-    rejected: list[Rejected] = field(default_factory=list)
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The problems that are more than a note."""
+        return tuple(problem.text for problem in self.problems if problem.severity != "note")
 
 
 def prepare(
     renderer: Renderer,
-    train: str,
+    train: str | list[str | SourceSettings],
     held_out: str | float,
     max_length: int,
-    too_long: Literal["cut", "drop", "error"] = "cut",
+    too_long: TooLong = "cut",
     bad_rows: Literal["error", "drop"] = "error",
     limit: int | None = None,
     seed: int = 0,
+    **more: Any,
 ) -> Prepared:
-    """Read and render the training and held-out rows.
+    """`prepare_data` with the settings named one by one (`more`: further ones of DataSettings), unchecked."""
+    settings = DataSettings.model_construct(
+        train=train,
+        held_out=held_out,
+        max_length=max_length,
+        too_long=too_long,
+        bad_rows=bad_rows,
+        limit=limit,
+        **more,
+    )
+    return prepare_data(renderer, settings, seed)
 
-    Raises DataError for bad files or rows, for samples that are too long (`too_long="error"`), and when no training
+
+def prepare_data(
+    renderer: Renderer, settings: DataSettings, seed: int = 0, progress: Progress | None = None
+) -> Prepared:
+    """Tokenise the training and held-out rows, or open what was tokenised before from the same.
+
+    progress: see `sources`; not called where nothing is read. Raises DataError for bad files or rows, for samples that
+    are too long (`too_long: error`), when more answers lose their end than `cut_answers` allows, and when no training
     sample has a token to train on.
     """
-    records = read_records(train)
-    conversations, rejected = convert(records, bad_rows)
-    if isinstance(held_out, str):
-        held_records = read_records(held_out)
-        held, held_rejected = convert(held_records, bad_rows)
-        rejected += held_rejected
-    else:
-        conversations, held = split_held_out(conversations, held_out)
-    if limit is not None and limit < len(conversations):
-        chosen = np.random.default_rng(seed).permutation(len(conversations))[:limit]
-        conversations = [conversations[i] for i in sorted(chosen)]
-    if not conversations:
-        raise DataError(f"{train}: all {len(held)} rows fell into the held-out share; lower data.held_out.")
-
-    tally = _Tally(rejected=rejected)
-    training_part = _render(renderer, conversations, max_length, too_long, tally)
-    if not training_part:
-        raise DataError(_nothing_to_train(train, conversations, renderer, max_length))
-    training_rejected = len(tally.rejected)
-    held_part = _render(renderer, held, max_length, too_long, tally) if held else Part((), ())
-    summary = {
-        "train": train,
-        "held_out": held_out,
-        "template": renderer.template.name,
-        "rows": len(records),
-        "rejected": len(tally.rejected),
-        "cut": tally.cut,
-        "cut_within_answer": tally.lost_end,
-        "max_length": max_length,
-        "training": _statistics(training_part.samples),
-        "held_out_rows": _statistics(held_part.samples),
-    }
-    warnings = _warnings(renderer, training_part, held, held_part, tally, training_rejected, summary)
-    return Prepared(training_part, held_part, tuple(tally.rejected), summary, warnings)
-
-
-def _render(
-    renderer: Renderer,
-    conversations: Sequence[Conversation],
-    max_length: int,
-    too_long: Literal["cut", "drop", "error"],
-    tally: _Tally,
-) -> Part:
-    kept: list[Conversation] = []
-    samples: list[Sample] = []
-    overlong: list[Sample] = []
-
-    def reject(conversation: Conversation, problem: str) -> None:
-        fields = {"messages": [{"role": m.role, "content": m.content} for m in conversation.messages]}
-        tally.rejected.append(Rejected(Record(fields, conversation.source), "length", problem))
-
-    for conversation in conversations:
-        whole = renderer.sample(conversation)
-        if len(whole) > max_length:
-            overlong.append(whole)
-            if too_long == "drop":
-                reject(conversation, f"{len(whole)} tokens, longer than data.max_length={max_length}")
-                continue
-        sample = Sample(whole.token_ids[:max_length], whole.trained[:max_length], whole.source)
-        if not sample.supervised_tokens:
-            reject(conversation, f"no token of an answer is left within data.max_length={max_length}")
-            continue
-        tally.cut += len(whole) > max_length
-        tally.lost_end += sample.supervised_tokens < whole.supervised_tokens
-        kept.append(conversation)
-        samples.append(sample)
-    if overlong and too_long == "error":
-        longest = max(overlong, key=len)
-        raise DataError(
-            f"{len(overlong)} samples are longer than data.max_length={max_length}; the longest is {longest.source} "
-            f"with {len(longest)} tokens.\nRaise data.max_length, or choose data.too_long=cut or drop."
+    cache = Cache(cache_folder(), round(settings.cache_gb * 1e9))
+    limit_bytes = cache.limit // WINDOWS_ON_DISK if settings.streaming else cache.limit
+    made_from = _made_from(renderer, settings, seed)
+    key = key_of(made_from)
+    entry = cache.find(key)
+    cached = entry is not None
+    if entry is None:
+        parts = Parts(settings, seed, progress)
+        entry = cache.store(
+            key,
+            lambda folder: Build(renderer, settings, seed, folder, limit_bytes, parts, settings.processes).run(),
         )
-    return Part(tuple(kept), tuple(samples))
-
-
-def _nothing_to_train(train: str, conversations: Sequence[Conversation], renderer: Renderer, max_length: int) -> str:
-    sample = renderer.sample(conversations[0])
-    return (
-        f"{train}: no sample has a token to train on. The first ({conversations[0].source}) has {len(sample)} tokens, "
-        f"of which {int(sample.trained[:max_length].sum())} belong to an answer within data.max_length={max_length}.\n"
-        "Raise data.max_length above the length of the prompts, or look at the rendering with `lorafit data`."
+    header = read_header(entry)
+    training, held_out = (
+        Part(read_conversations(entry, part), Samples(entry / part, header["token_type"], header["files"]))
+        for part in (TRAINING, HELD_OUT)
     )
+    rejected = RejectedRows(entry / REJECTED, header["summary"]["rejected"])
+    summary = header["summary"]
+    bound_loss(settings, summary["cut_within_answer"], sum(summary["conversations"].values()))
+    stream = None
+    if header["goes_on"]:
+        digest = key_of({"sources": made_from["sources"], "first": training.samples.digest()})
+        stream = Stream(
+            renderer, settings, seed, training.samples, summary, rejected.file, cache.folder, limit_bytes, digest
+        )
+    dialogue = next((row for row in training.conversations if not row.is_text), None)
+    damaged = (Problem("warning", note) for note in cache.notes)
+    problems = (*damaged, *problems_of(renderer, summary, rejected, dialogue))
+    return Prepared(training, held_out, rejected, summary, problems, entry, cached, stream)
 
 
-def _statistics(samples: Sequence[Sample]) -> dict[str, Any]:
-    if not samples:
-        return {"samples": 0}
-    lengths = np.array([len(s) for s in samples])
-    supervised = np.array([s.supervised_tokens for s in samples])
+def _made_from(renderer: Renderer, settings: DataSettings, seed: int) -> dict[str, Any]:
+    """All that decides the samples, as JSON has it."""
+    tokenizer = renderer.tokenizer
+    parts = (False, True) if isinstance(settings.held_out, str) else (False,)
+    sources = [source for held_out in parts for source in resolve(settings, held_out)]
+    # Without a revision a data set may be another one tomorrow.
+    unpinned = any(isinstance(file, HubSet) and not file.revision for source in sources for file in source.files)
     return {
-        "samples": len(samples),
-        "tokens": int(lengths.sum()),
-        "supervised_tokens": int(supervised.sum()),
-        "shortest": int(lengths.min()),
-        "median": int(np.median(lengths)),
-        "longest": int(lengths.max()),
-        "shortest_answer": int(supervised.min()),
+        "unpinned": str(uuid.uuid4()) if unpinned else None,
+        "sources": [(s.name, s.weight, s.limit, repr(s.given), [_content(file) for file in s.files]) for s in sources],
+        "settings": settings.model_dump(mode="json", exclude=set(NOT_IN_KEY)),
+        "seed": seed if settings.limit or any(source.weight != 1 for source in sources) else None,
+        "template": renderer.template.jinja,
+        "special_tokens": {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
+        "tokenizer": hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
+        "versions": {name: metadata.version(name) for name in VERSIONS},
+        "code": _code(),
     }
 
 
-def _warnings(
-    renderer: Renderer,
-    training: Part,
-    held: Sequence[Conversation],
-    held_part: Part,
-    tally: _Tally,
-    training_rejected: int,
-    summary: dict[str, Any],
-) -> tuple[str, ...]:
-    warnings = []
-    if tally.cut:
-        warnings.append(
-            f"{tally.cut} samples were cut to {summary['max_length']} tokens, {tally.lost_end} of them within an "
-            "answer (these do not teach the model to stop). Raise data.max_length, or use data.too_long=drop."
-        )
-    if tally.rejected:
-        first = tally.rejected[0]
-        warnings.append(
-            f"{len(tally.rejected)} rows are left out ({training_rejected} from training); the first: {first}. "
-            "All are in rejected.jsonl."
-        )
-    if not renderer.ends_with_stop(training.conversations[0]):
-        warnings.append(
-            f"The chat template ({renderer.template.name}) ends an answer without a special token: "
-            "the model will not learn where to stop."
-        )
-    if not renderer.begins_as_asked(training.conversations[0]):
-        warnings.append(
-            f"The chat template ({renderer.template.name}) asks for an answer with other tokens than those that stand "
-            "before it in training: the model will be asked in a way that it was not trained for."
-        )
-    if summary["held_out"] and not held_part:
-        warnings.append("No row fell into the held-out share: there will be no held-out loss. Raise data.held_out.")
-    asked = {normalised_prompt(c) for c in training.conversations}
-    both = sum(normalised_prompt(c) in asked for c in held)
-    if both:
-        warnings.append(
-            f"{both} of {len(held)} held-out prompts also stand in the training rows: the held-out loss is too good."
-        )
-    return tuple(warnings)
+def _content(file: DataFile | HubSet) -> str:
+    """SHA-256 of a whole file, or the revision of a data set."""
+    if isinstance(file, HubSet):
+        return f"{file.name} {file.revision}"
+    try:
+        with file.path.open("rb") as content:
+            return f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}"
+    except OSError as error:
+        raise DataError(f"The data file {file.name} cannot be read: {error.strerror or error}.") from error
+
+
+@functools.cache
+def _code() -> str:
+    """A hash of the code that prepares: what it made before it was changed must not be taken for what it would make."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -1,142 +1,147 @@
-"""Files to rows: JSON and JSONL, each row with its file and number."""
+"""Files to rows: the format is seen from the content, each row has its file and number."""
 
 from __future__ import annotations
 
-import difflib
-import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from lorafit.data.convert import Rejected
+from lorafit.data.documents import chunk_documents, read_documents
+from lorafit.data.readers import columnar, find, json_rows, plain, table
+from lorafit.data.readers.decoded import Decoder
+from lorafit.data.readers.opened import DataFile, Opened, open_file
 from lorafit.errors import DataError
 from lorafit.records import Record, Source
 
+Rows = Iterator[Record | Rejected]
+
+_NAMES = {
+    ".json": "JSON", ".jsonl": "JSON", ".ndjson": "JSON", ".csv": "CSV", ".tsv": "CSV", ".parquet": "Parquet",
+    ".arrow": "Arrow", ".feather": "Arrow", ".txt": "text", ".text": "text",
+}  # fmt: skip
+_DOCUMENT_MARKS = (b"%PDF-", b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"{\\rtf")
+_LONGEST_TEXT = 2000
+
+
+@dataclass(slots=True)
+class FileRows:
+    """The rows of one file. format: as its content shows it; note: where its name says otherwise."""
+
+    opened: Opened
+    format: str
+    rows: Rows
+    decoder: Decoder | None = None
+    note: str = ""
+
+    @property
+    def encoding(self) -> str:
+        """Known once the first row has been read; "" for what is no text."""
+        return self.decoder.encoding if self.decoder else ""
+
+
+def read_file(opened: Opened, longest_text: int = _LONGEST_TEXT) -> FileRows:
+    """The rows of an opened file, read as they are asked for.
+
+    longest_text: characters of a row that is cut from plain text or a document.
+    Raises DataError for files that hold no rows or cannot be read; single rows that are broken come as Rejected.
+    """
+    name, ending, head = opened.name, opened.file.ending, opened.head
+    expected = _NAMES.get(ending, "")
+    if head.startswith(columnar.PARQUET):
+        return _noted(FileRows(opened, "Parquet", columnar.read_parquet(opened)), expected)
+    if head.startswith((columnar.ARROW_FILE, columnar.ARROW_STREAM)):
+        return _noted(FileRows(opened, "Arrow", columnar.read_arrow(opened)), expected)
+    if head[257:262] == b"ustar":
+        raise DataError(f"{name} is a tar archive. Unpack it, and name the folder.")
+    if expected and head.startswith(_DOCUMENT_MARKS):
+        raise DataError(
+            f"{name} is a document or an archive, though its name says {expected}.\n"
+            "Give it its own ending (.pdf, .docx, .zip, …), or name the right file."
+        )
+    if not expected and not _is_rows_without_ending(opened):
+        return FileRows(opened, "document", _document(opened.file, longest_text))
+    if expected in ("Parquet", "Arrow"):
+        raise DataError(
+            f"{name} is no {expected} file, though its name says so: it is damaged or cut off. Get it again."
+        )
+    return _noted(_text_rows(opened, expected, longest_text), expected)
+
 
 def read_records(path: str | Path) -> list[Record]:
-    """Read every row of a JSON or JSONL file.
+    """Every row of one data file.
 
-    A JSON file holds an array of objects; a JSONL file one object a line. Which of the two is seen from the content.
-
-    Raises DataError when the file is missing, empty, not UTF-8, or when its JSON is broken (naming the row).
+    Raises DataError when the file is missing, empty or no text, and for the first row that is broken (naming it).
     """
-    path = Path(path).expanduser()
-    text = _read_text(path)
-    if not text.strip():
-        raise DataError(f"The data file {path} is empty. It should hold rows as JSON (an array of objects) or JSONL.")
-    parse = _array if text.lstrip().startswith("[") else _lines
-    _refuse_wrapped(text, path)
-    return [Record(fields, Source(str(path), row)) for row, fields in parse(text, path)]
+    files, _ = find.find(str(path))
+    if not files:
+        raise DataError(f"No data file {path}: {find.missing(str(path))}")
+    records: list[Record] = []
+    for file in files:
+        with open_file(file) as opened:
+            for row in read_file(opened).rows:
+                if isinstance(row, Rejected):
+                    raise DataError(f"{row.record.source}: {row.problem}")
+                records.append(row)
+    return records
 
 
-def _read_text(path: Path) -> str:
-    if path.is_dir():
-        files = ", ".join(sorted(p.name for p in path.iterdir())[:8]) or "no files"
-        raise DataError(f"The data file {path} is a folder ({files}). Name one file in it.")
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"No data file {path}: {_near_files(path)}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"The data file {path} is not UTF-8 (byte {error.start} is {error.object[error.start]:#04x}).\n"
-            "Save it as UTF-8 and try again."
-        ) from None
-    except OSError as error:
-        raise DataError(f"The data file {path} cannot be read: {error}") from error
+def _text_rows(opened: Opened, expected: str, longest_text: int) -> FileRows:
+    name = opened.name
+    decoder = Decoder(name)
+    chunks = decoder.decoded(opened.chunks(), opened.is_whole)
+    head = next(chunks, "")
+    if not head.strip():
+        raise DataError(f"The data file {name} is empty. It should hold rows as JSON, JSONL, CSV or text.")
 
+    def text() -> Iterator[str]:
+        yield head
+        yield from chunks
 
-def _refuse_wrapped(text: str, path: Path) -> None:
-    """Raises DataError for one object that holds the rows in a list, which is neither form."""
-    if not text.lstrip().startswith("{"):
-        return
-    try:
-        whole = json.loads(text)
-    except (RecursionError, ValueError):
-        return  # several lines of JSONL, or broken: named by its row later
-    lists = [name for name, value in whole.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
-    if lists and not {"messages", "instruction", "output"} & whole.keys():
-        raise DataError(
-            f"{path} holds one object whose {lists[0]!r} is a list of {len(whole[lists[0]])} rows.\n"
-            "Save that list by itself, as a JSON array or as JSONL."
+    if head.lstrip()[0] in "[{" and (expected in ("JSON", "") or json_rows.begins_with_row(head)):
+        if json_rows.is_lines(head):
+            return FileRows(opened, "JSONL", json_rows.read_lines(text(), name), decoder)
+        return FileRows(opened, "JSON", json_rows.read_values(text(), name), decoder)
+    delimiter = table.delimiter_of(head, opened.is_whole) if expected != "text" else None
+    if expected == "CSV" or (expected in ("JSON", "") and delimiter):
+        # A table of one column has no delimiter.
+        delimiter = delimiter or ("\t" if opened.file.ending == ".tsv" else ",")
+        return FileRows(
+            opened, "TSV" if delimiter == "\t" else "CSV", table.read_table(text(), name, delimiter), decoder
         )
+    if expected == "JSON":
+        return FileRows(opened, "JSON", json_rows.read_values(text(), name), decoder)
+    return FileRows(opened, "text", plain.read_text(text(), name, longest_text), decoder)
 
 
-def _near_files(path: Path) -> str:
-    folder = path.parent
-    if not folder.is_dir():
-        return f"there is no folder {folder}."
-    files = sorted(p.name for p in folder.iterdir() if p.suffix in {".json", ".jsonl"})
-    near = difflib.get_close_matches(path.name, files, n=1)
-    if near:
-        return f"did you mean {folder / near[0]}?"
-    return f"data files in {folder}: {', '.join(files[:8])}." if files else f"{folder} holds no JSON or JSONL file."
-
-
-def _array(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """The rows of a JSON array, parsed one by one so that a fault is known by its row."""
-    rows: list[tuple[int, dict[str, Any]]] = []
-    decoder, place = json.JSONDecoder(), text.index("[") + 1
-    while True:
-        place = _skip_space(text, place)
-        row = len(rows) + 1
-        if text.startswith("]", place):
-            break
-        if place >= len(text):
-            raise DataError(f"{path}: the array ends after row {row - 1} without a closing bracket `]`.")
-        try:
-            value, place = decoder.raw_decode(text, place)
-        except json.JSONDecodeError as error:
-            raise _broken(path, row, error.lineno, error.colno, error.msg) from None
-        except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
-            raise DataError(f"{path}, row {row}: this JSON cannot be read: {error}.") from None
-        rows.append((row, _object(value, path, row)))
-        place = _skip_space(text, place)
-        if text.startswith(",", place):
-            place += 1
-        elif not text.startswith("]", place):
-            line = text.count("\n", 0, place) + 1
-            column = place - text.rfind("\n", 0, place)
-            raise _broken(path, row + 1, line, column, "expected a comma or a closing bracket between rows")
-    if text[place + 1 :].strip():
-        raise DataError(f"{path}: there is more text after the array's closing bracket (row {len(rows)}).")
-    if not rows:
-        raise DataError(f"The data file {path} holds an empty array: there are no rows.")
-    return rows
-
-
-def _lines(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
-    rows: list[tuple[int, dict[str, Any]]] = []
-    # Only \n and \r\n end a row: str.splitlines would also cut at U+2028 inside a JSON string.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise _broken(path, number, number, error.colno, error.msg) from None
-        except (RecursionError, ValueError) as error:
-            raise DataError(f"{path}, row {number}: this JSON cannot be read: {error}.") from None
-        rows.append((number, _object(value, path, number)))
-    return rows
-
-
-def _object(value: Any, path: Path, row: int) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise DataError(f"{path}, row {row}: a row should be an object with named fields, found {_short(value)}.")
-    return value
-
-
-def _broken(path: Path, row: int, line: int, column: int, problem: str) -> DataError:
-    return DataError(
-        f"{path}, row {row}: broken JSON at line {line}, column {column}: {problem[0].lower()}{problem[1:]}."
+def _is_rows_without_ending(opened: Opened) -> bool:
+    """A file whose ending says nothing of rows and which begins with one. A notebook is JSON too, but is a document."""
+    head = opened.head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    return (
+        opened.file.ending != ".ipynb"
+        and head[:1] in (b"[", b"{")
+        and json_rows.begins_with_row(head.decode("utf-8", errors="ignore"))
     )
 
 
-def _skip_space(text: str, place: int) -> int:
-    while place < len(text) and text[place].isspace():
-        place += 1
-    return place
+def _document(file: DataFile, longest: int) -> Rows:
+    """The chunks of a document as rows of text; what cannot be read of it is rejected, or raised if it was named."""
+    try:
+        found = read_documents([file.path])
+    except DataError as error:
+        if file.named:
+            raise
+        problem = " ".join(str(error).splitlines()[1:]) or str(error)
+        yield Rejected(Record({}, Source(file.name, 1)), "", problem.removeprefix(f"{file.path}: "), fault=False)
+        return
+    for skipped in found.skipped:
+        yield Rejected(Record({}, Source(file.name, 1)), "", f"{skipped.reason} {skipped.remedy}", fault=False)
+    for chunk in chunk_documents(found.documents, longest):
+        yield Record({"text": chunk.text}, chunk.source)
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _noted(rows: FileRows, expected: str) -> FileRows:
+    found = {"JSONL": "JSON", "TSV": "CSV"}.get(rows.format, rows.format)
+    if expected and found != expected:
+        rows.note = f"{rows.opened.name} is read as {rows.format}, which it is, though its name says {expected}"
+    return rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable
 
 from lorafit.records import Conversation
 
@@ -23,14 +22,12 @@ def normalised_prompt(conversation: Conversation) -> str:
     return "\n".join(asked)
 
 
-def split_held_out(
-    conversations: Iterable[Conversation], share: float
-) -> tuple[list[Conversation], list[Conversation]]:
-    """(training, held-out): a conversation is held out when the hash of its prompt falls into the first `share`."""
-    training: list[Conversation] = []
-    held_out: list[Conversation] = []
-    for conversation in conversations:
-        digest = hashlib.sha256(normalised_prompt(conversation).encode()).digest()
-        place = int.from_bytes(digest[:8], "big") / 2**64
-        (held_out if place < share else training).append(conversation)
-    return training, held_out
+def prompt_number(conversation: Conversation) -> int:
+    """64 bits of a hash of the prompt, or of a text that has none."""
+    asked = conversation.answer if conversation.is_text else normalised_prompt(conversation)
+    return int.from_bytes(hashlib.sha256(asked.encode("utf-8", "surrogatepass")).digest()[:8], "big")
+
+
+def is_held_out(conversation: Conversation, share: float) -> bool:
+    """Whether the hash of its prompt falls into the first `share` of all hashes."""
+    return prompt_number(conversation) / 2**64 < share

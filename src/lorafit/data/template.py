@@ -1,114 +1,29 @@
-"""The only renderer: conversations to text to tokens, with the loss mask taken from the rendering itself.
+"""The only renderer: conversations to tokens, with the loss mask taken from the rendering itself.
 
 What is trained on in an answer is exactly what the model has to say at inference: everything after the generation
-prompt, up to and including the end-of-turn token.
+prompt, up to and including the end-of-turn token (`rendering.py` says how it is found).
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from lorafit.data.chat_templates import PLAIN_STOPS, PLAIN_TEMPLATES, ChatTemplate, choose_template
+from lorafit.data.probing import Facts
+from lorafit.data.rendering import Rendering, TextRenderer
 from lorafit.errors import DataError
-from lorafit.records import Conversation, Message, Sample, Source
+from lorafit.records import Conversation, Message, Sample
 
-# For base models, which bring no template. Every answer ends with the end-of-text token, the one such a model knows.
-# There is no space after "Assistant:": it belongs to the answer's first word, where tokenizers put it. transformers
-# drops a line break that follows a block, so those between turns are written as an expression.
-PLAIN_TEMPLATES = {
-    "human-assistant": (
-        "{% for message in messages %}"
-        "{% if message.role == 'system' %}{{ message.content }}\n\n"
-        "{% elif message.role == 'user' %}Human: {{ message.content }}\n\nAssistant:"
-        "{% else %} {{ message.content }}{{ eos_token }}{% if not loop.last %}{{ '\n\n' }}{% endif %}{% endif %}"
-        "{% endfor %}"
-    ),
-    "alpaca": (
-        "{% for message in messages %}"
-        "{% if message.role == 'system' %}{{ message.content }}\n\n"
-        "{% elif message.role == 'user' %}### Instruction:\n{{ message.content }}\n\n### Response:\n"
-        "{% else %}{{ message.content }}{{ eos_token }}{% if not loop.last %}{{ '\n\n' }}{% endif %}{% endif %}"
-        "{% endfor %}"
-    ),
-    "chatml": (
-        "{% for message in messages %}"
-        "<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
-        "{% endfor %}"
-        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-    ),
-}
+__all__ = ["PLAIN_STOPS", "PLAIN_TEMPLATES", "ChatTemplate", "Facts", "Renderer", "choose_template"]
 
-# How a user's turn begins in a plain template: a base that goes on to write the next question is cut there.
-# ChatML needs none, as it ends a turn with a token of its own.
-PLAIN_STOPS = {"human-assistant": "\nHuman:", "alpaca": "\n### Instruction:"}
-
-
-@dataclass(frozen=True, slots=True)
-class ChatTemplate:
-    """A Jinja chat template and where it came from. `stops` are texts that end an answer besides the end-of-turn."""
-
-    name: str
-    jinja: str
-    stops: tuple[str, ...] = ()
-
-
-def choose_template(tokenizer: Any, setting: str = "auto") -> ChatTemplate:
-    """The template for a tokenizer, by the recipe's `data.template`.
-
-    Raises DataError for a name that is neither a plain template nor a file, or that the tokenizer cannot express.
-    """
-    if setting == "auto":
-        if tokenizer.chat_template:
-            return ChatTemplate("the tokenizer's own", _single(tokenizer.chat_template))
-        setting = "human-assistant"
-    if setting in PLAIN_TEMPLATES:
-        return _plain(tokenizer, setting)
-    path = Path(setting)
-    if path.is_file():
-        try:
-            return ChatTemplate(str(path), path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"data.template: {path} cannot be read: {error}") from error
-    raise DataError(
-        f"data.template: {setting!r} is neither a file nor one of auto, {', '.join(PLAIN_TEMPLATES)}.\n"
-        "Use one of these, or the path of a Jinja template."
-    )
-
-
-def _single(chat_template: str | dict[str, str]) -> str:
-    # A few tokenizers ship several named templates; transformers renders "default" when none is named.
-    if isinstance(chat_template, str):
-        return chat_template
-    if "default" not in chat_template:
-        raise DataError(
-            f"data.template: this tokenizer has several chat templates ({', '.join(chat_template)}), none of them the "
-            "default one.\nWrite the one you want to a file and name it with data.template."
-        )
-    return chat_template["default"]
-
-
-def _plain(tokenizer: Any, name: str) -> ChatTemplate:
-    jinja = PLAIN_TEMPLATES[name]
-    if name == "chatml":
-        if not {"<|im_start|>", "<|im_end|>"} <= tokenizer.get_vocab().keys():
-            raise DataError(
-                "data.template: chatml needs the tokens <|im_start|> and <|im_end|>, which this tokenizer does not "
-                "have.\nUse human-assistant or alpaca."
-            )
-    elif tokenizer.eos_token is None:
-        raise DataError(
-            f"data.template: {name} ends answers with the end-of-text token, which this tokenizer lacks.\n"
-            "Give tokenizer_config.json an eos_token, or name a Jinja file with data.template."
-        )
-    if tokenizer.bos_token_id is not None and tokenizer("a").input_ids[:1] == [tokenizer.bos_token_id]:
-        jinja = "{{ bos_token }}" + jinja
-    return ChatTemplate(name, jinja, (PLAIN_STOPS[name],) if name in PLAIN_STOPS else ())
+# Ids [T] and where each token stands in the text [T, 2].
+Tokens = tuple[np.ndarray, np.ndarray]
 
 
 class Renderer:
@@ -122,40 +37,64 @@ class Renderer:
             )
         self.tokenizer = tokenizer
         self.template = template
-        special = {str(token) for token in tokenizer.added_tokens_encoder} | set(tokenizer.all_special_tokens)
-        self._specials = sorted(special, key=len, reverse=True)
+        self._texts = TextRenderer(tokenizer, template)
+        bos = tokenizer.bos_token_id
+        self._begins = [bos] if bos is not None and tokenizer("a").input_ids[:1] == [bos] else []
+        self._ends = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+        self._headers: dict[str, np.ndarray] = {}
 
-    def text(self, messages: Sequence[Message], ask: bool = False) -> str:
+    def facts(self) -> Facts:
+        """What the template shows, where it came from, and how it ends a turn."""
+        return self._texts.facts
+
+    def text(self, messages: Sequence[Message], ask: bool = False, tools: Sequence[Mapping[str, Any]] = ()) -> str:
         """The rendering as text; `ask` appends the generation prompt. Raises DataError when the template refuses."""
-        turns = [{"role": m.role, "content": m.content} for m in messages]
-        try:
-            rendered: str = self.tokenizer.apply_chat_template(
-                turns, chat_template=self.template.jinja, tokenize=False, add_generation_prompt=ask
-            )
-        except Exception as error:  # Jinja errors are of many types, raised by the template's own code
-            roles = ", ".join(m.role for m in messages)
-            raise DataError(f"The chat template ({self.template.name}) refuses turns {roles}: {error}") from error
-        return rendered
+        return self._texts.text(messages, tools, ask)
 
-    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
-        """The tokens of a question, ready to be answered."""
-        ids: list[int] = self.tokenizer(self.text(messages, ask=True), add_special_tokens=False).input_ids
+    def prompt_ids(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = (), without: str = ""
+    ) -> list[int]:
+        """The tokens of a question, ready to be answered; `without` is a text of the template to leave out."""
+        asked = self._texts.prompt(messages, tools)
+        if without:
+            asked = Rendering(asked.text.replace(without, ""), hidden=asked.hidden)
+        ids: list[int] = self._tokens(asked)[0].tolist()
         return ids
 
-    def sample(self, conversation: Conversation) -> Sample:
-        """Tokens and loss mask of a conversation.
+    def samples(self, conversation: Conversation) -> list[Sample]:
+        """Tokens and loss masks of a conversation: one sample, or several where the template shows earlier answers
+        otherwise than they are generated. Each trained answer is trained in one of them.
 
-        Raises DataError when an answer cannot be found in the rendering.
+        Raises DataError, naming the row, when the template refuses it or rewrites an answer.
         """
-        text = self.text(conversation.messages)
-        spans = self.trained_spans(conversation, text)
-        token_ids, offsets = self._tokens(text, [start for start, _ in spans])
-        trained = np.zeros(len(token_ids), dtype=bool)
-        for start, end in spans:
-            # A token counts when any part of it is inside: the tokens of one character all stand where it stands.
-            trained |= (offsets[:, 1] > start) & (offsets[:, 0] < end)
-        trained[:1] = False  # nothing predicts the first token
-        return Sample(token_ids, trained, conversation.source)
+        if conversation.is_text:
+            return [self._raw(conversation)]
+        return [_sample(conversation, one, *self._tokens(one)) for one in self._texts.renderings(conversation)]
+
+    def sample(self, conversation: Conversation) -> Sample:
+        """The sample that trains the last answer. Raises DataError as `samples` does."""
+        return self.samples(conversation)[-1]
+
+    def samples_of(self, conversations: Sequence[Conversation]) -> list[list[Sample] | DataError]:
+        """The samples of each conversation, or why it has none; equal to `samples`, in less time."""
+        found: list[list[Sample] | DataError] = []
+        waiting: list[tuple[list[Sample], Conversation, Rendering]] = []
+        for conversation in conversations:
+            samples: list[Sample] = []
+            try:
+                renderings = [] if conversation.is_text else self._texts.renderings(conversation)
+                if conversation.is_text or any(one.hidden for one in renderings):
+                    samples = self.samples(conversation)
+                else:
+                    waiting += [(samples, conversation, one) for one in renderings]
+                found.append(samples)
+            except DataError as error:
+                found.append(error)
+        tokens = self._encode_all([one.text for _, _, one in waiting])
+        joined = self._joined([one for _, _, one in waiting], tokens)
+        for (samples, conversation, one), whole, cut in zip(waiting, tokens, joined, strict=True):
+            samples.append(_sample(conversation, one, *(self._tokens(one) if cut else whole)))
+        return found
 
     def decode(self, token_ids: np.ndarray) -> str:
         """The text that tokens stand for, special tokens included."""
@@ -164,125 +103,112 @@ class Renderer:
         )
         return text
 
-    def _tokens(self, text: str, starts: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids [T] of a rendering and where each stands in it [T, 2]; `starts` are where answers begin.
+    def spoken(self, token_ids: Sequence[int]) -> Message:
+        """What generated tokens say, up to the end of the turn: thinking and answer apart."""
+        stops = set(self.stop_ids)
+        said = list(itertools.takewhile(lambda token: token not in stops, token_ids))
+        # Decoded behind a letter: SentencePiece takes a space off the front of a text.
+        letter = self.tokenizer("a", add_special_tokens=False).input_ids
+        return self._texts.spoken(self.decode(np.array([*letter, *said])).removeprefix("a"))
+
+    def ends_with_stop(self, conversation: Conversation) -> bool:
+        """Whether the last answer ends with a special token, so that the model can learn to stop."""
+        if conversation.is_text:
+            return bool(self._ends)
+        last = self._texts.renderings(conversation)[-1]
+        return bool(last.spans) and self._texts.ends_with_token(last.text[: last.spans[-1][1]])
+
+    def begins_as_asked(self, conversation: Conversation) -> bool:
+        """Whether the first answer follows, in training, the very tokens that ask for it at inference."""
+        if conversation.is_text:
+            return True  # nothing is asked
+        first = next(number for number, m in enumerate(conversation.messages) if m.role == "assistant")
+        sample = self.sample(replace(conversation, messages=conversation.messages[: first + 1]))
+        asked = self.prompt_ids(conversation.messages[:first], conversation.tools)
+        return sample.token_ids[: len(asked)].tolist() == asked and not sample.trained[: len(asked)].any()
+
+    @functools.cached_property
+    def stop_ids(self) -> list[int]:
+        """The ids that end an answer: the end-of-text token and the template's end-of-turn tokens."""
+        return sorted({*self._ends, *map(self.tokenizer.convert_tokens_to_ids, self._texts.template.stops)})
+
+    def _raw(self, conversation: Conversation) -> Sample:
+        """A text without a template: all of it is trained, and the end-of-text token after it."""
+        text = conversation.messages[0].content
+        spelled = self._texts.spelled
+        ids, _ = spelled.encode(spelled.hide(text)) if spelled.found_in(text) else self._encode(text)
+        token_ids = np.concatenate([self._begins, ids, self._ends]).astype(np.int64)
+        trained = np.ones(len(token_ids), dtype=bool)
+        trained[:1] = False  # nothing predicts the first token
+        return Sample(token_ids, trained, conversation.source)
+
+    def _tokens(self, one: Rendering) -> Tokens:
+        """Token ids [T] of a rendering and where each stands in it [T, 2].
 
         A tokenizer may join the end of a generation prompt to the answer ("Assistant: " to "Mira", a line break to the
         next). At inference the prompt stands alone and ends in other tokens, so the text is cut at such a place and
         tokenised in pieces; but not where that would change the text (SentencePiece puts a space before each piece).
         """
-        whole, offsets = self._encode(text)
+        encode = self._texts.spelled.encode if one.hidden else self._encode
+        whole, offsets = encode(one.text)
         cuts = [0]
-        for start in starts:
-            prompt, _ = self._encode(text[:start])
+        for start in one.starts:
+            prompt, _ = encode(one.text[:start])
             if not np.array_equal(prompt, whole[: len(prompt)]):
                 cuts.append(start)
         if len(cuts) == 1:
             return whole, offsets
-        pieces = [(start, *self._encode(text[start:end])) for start, end in itertools.pairwise([*cuts, len(text)])]
+        ends = [*cuts[1:], len(one.text)]
+        pieces = [(start, *encode(one.text[start:end])) for start, end in zip(cuts, ends, strict=True)]
         joined = np.concatenate([ids for _, ids, _ in pieces])
         if self.decode(joined) != self.decode(whole):
             return whole, offsets
         return joined, np.concatenate([start + places for start, _, places in pieces])
 
-    def _encode(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    def _encode(self, text: str) -> Tokens:
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         offsets = np.asarray(encoded.offset_mapping, dtype=np.int64).reshape(-1, 2)
         return np.asarray(encoded.input_ids, dtype=np.int64), offsets
 
-    def trained_spans(self, conversation: Conversation, text: str) -> list[tuple[int, int]]:
-        """Where in `text` each answer stands, from the end of its generation prompt to the end of its turn."""
-        messages = conversation.messages
-        turns = [number for number, message in enumerate(messages) if message.role == "assistant"]
-        spans = []
-        for number, (start, end) in zip(turns, self._answer_places(conversation, text), strict=True):
-            asked = self.text(messages[:number], ask=True)
-            if text.startswith(asked) and len(asked) < end:
-                start = len(asked)
-            if start is None:
-                raise self._rewritten(conversation)
-            spans.append((start, self._end_of_turn(text, end)))
-        return spans
+    def _encode_all(self, texts: Sequence[str]) -> list[Tokens]:
+        """As `_encode`, for many texts: what transformers' call does, without the rows of Python in between."""
+        core = self.tokenizer.backend_tokenizer
+        core.no_truncation()
+        core.no_padding()
+        core.encode_special_tokens = False
+        return [
+            (np.array(found.ids, dtype=np.int64), np.array(found.offsets, dtype=np.int64).reshape(-1, 2))
+            for found in core.encode_batch(texts, add_special_tokens=False)
+        ]
 
-    def _answer_places(self, conversation: Conversation, text: str) -> list[tuple[int | None, int]]:
-        """(start, end) of each answer in `text`. Raises DataError when the template rewrites answers.
+    def _joined(self, renderings: Sequence[Rendering], tokens: Sequence[Tokens]) -> list[bool]:
+        """Whether the tokenizer joins a generation prompt to an answer, for each rendering.
 
-        The answers are marked in a trial rendering, which has to give `text` again when the marks are taken out. The
-        starts are None where only the ends could be marked.
+        Nothing before a special token changes the tokens behind it. So where one stands in the last characters of a
+        prompt, as in most templates, only these have to be tokenised, and they are mostly the same for every row.
         """
-        answers = sum(m.role == "assistant" for m in conversation.messages)
-        # Private-use characters that the text does not hold itself, as text taken from a PDF may.
-        opening, closing = itertools.islice((mark for mark in map(chr, range(0xE000, 0xF900)) if mark not in text), 2)
-        for mark in (_within, _at_the_end):
-            marked = self.text(
-                [
-                    Message(m.role, mark(m.content, opening, closing)) if m.role == "assistant" else m
-                    for m in conversation.messages
-                ]
-            )
-            marks = "".join(character for character in marked if character in (opening, closing))
-            if marks == (opening + closing) * answers and marked.replace(opening, "").replace(closing, "") == text:
-                places = _marked_places(marked, opening, closing)
-                return [(None if mark is _at_the_end else start, end) for start, end in places]
-        raise self._rewritten(conversation)
-
-    def _rewritten(self, conversation: Conversation) -> DataError:
-        return DataError(
-            f"{conversation.source}: an answer cannot be found in the rendering of the chat template "
-            f"({self.template.name}), because the template rewrites it.\nName another one with data.template."
-        )
-
-    def _end_of_turn(self, text: str, end: int) -> int:
-        """The end of the special token that follows the answer (spaces between), or `end` when none does."""
-        after = end + len(text[end:]) - len(text[end:].lstrip())
-        for special in self._specials:
-            if text.startswith(special, after):
-                return after + len(special)
-        return end
-
-    def _stop(self, conversation: Conversation) -> str | None:
-        """The special token that ends the last answer, None when none does."""
-        text = self.text(conversation.messages)
-        start, end = self.trained_spans(conversation, text)[-1]
-        return next((special for special in self._specials if text[start:end].endswith(special)), None)
-
-    def ends_with_stop(self, conversation: Conversation) -> bool:
-        """Whether the last answer ends with a special token, so that the model can learn to stop."""
-        return self._stop(conversation) is not None
-
-    def begins_as_asked(self, conversation: Conversation) -> bool:
-        """Whether the first answer follows, in training, the very tokens that ask for it at inference."""
-        first = next(number for number, m in enumerate(conversation.messages) if m.role == "assistant")
-        sample = self.sample(Conversation(conversation.messages[: first + 1], conversation.source))
-        asked = self.prompt_ids(conversation.messages[:first])
-        return sample.token_ids[: len(asked)].tolist() == asked and not sample.trained[: len(asked)].any()
-
-    @functools.cached_property
-    def stop_ids(self) -> list[int]:
-        """The ids that end an answer: the end-of-text token and the template's end-of-turn token."""
-        probe = Conversation((Message("user", "a"), Message("assistant", "b")), Source("a probe", 1))
-        stop = self._stop(probe)
-        ids = {self.tokenizer.eos_token_id, None if stop is None else self.tokenizer.convert_tokens_to_ids(stop)}
-        return sorted(ids - {None})
+        joined = [False] * len(renderings)
+        prompts: list[tuple[int, str]] = []
+        for number, (one, (ids, offsets)) in enumerate(zip(renderings, tokens, strict=True)):
+            for start in one.starts:
+                header = self._texts.header(one.text, start)
+                if header is None:
+                    prompts.append((number, one.text[:start]))
+                    continue
+                if header not in self._headers:
+                    self._headers[header] = self._encode(header)[0]
+                alone = self._headers[header]
+                first = int(np.searchsorted(offsets[:, 0], start - len(header)))
+                joined[number] |= not np.array_equal(alone, ids[first : first + len(alone)])
+        for (number, _), (alone, _) in zip(prompts, self._encode_all([text for _, text in prompts]), strict=True):
+            joined[number] |= not np.array_equal(alone, tokens[number][0][: len(alone)])
+        return joined
 
 
-def _within(content: str, opening: str, closing: str) -> str:
-    """Marks round the answer, inside its outer spaces: with marks outside them a template would not trim."""
-    before, _, after = content.partition(content.strip())
-    return before + opening + content.strip() + closing + after
-
-
-def _at_the_end(content: str, opening: str, closing: str) -> str:
-    """Marks round the last character: a template that takes the reasoning off the front takes a mark there too."""
-    end = len(content.rstrip())
-    return content[: end - 1] + opening + content[end - 1 : end] + closing + content[end:]
-
-
-def _marked_places(marked: str, opening: str, closing: str) -> Iterator[tuple[int, int]]:
-    """(start, end) of each marked stretch, in the text without the marks."""
-    before, *stretches = marked.split(opening)
-    place = len(before)
-    for stretch in stretches:
-        inside, after = stretch.split(closing)
-        yield place, place + len(inside)
-        place += len(inside) + len(after)
+def _sample(conversation: Conversation, one: Rendering, token_ids: np.ndarray, offsets: np.ndarray) -> Sample:
+    trained = np.zeros(len(token_ids), dtype=bool)
+    for start, end in one.spans:
+        # A token counts when any part of it is inside: the tokens of one character all stand where it stands.
+        trained |= (offsets[:, 1] > start) & (offsets[:, 0] < end)
+    trained[:1] = False  # nothing predicts the first token
+    return Sample(token_ids, trained, conversation.source)

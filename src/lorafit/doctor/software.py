@@ -19,6 +19,9 @@ PYTORCH = "https://pytorch.org/get-started/locally/"
 # What each extra is for. `all` and `dev` are left out: the one is the others, the other is for who changes lorafit.
 EXTRAS = {
     "clean": "near duplicates, languages and mojibake in training data",
+    "datasets": "data sets from Hugging Face, Parquet and Arrow files",
+    "evaluate": "BLEU, METEOR and JSON schemas",
+    "words": "Chinese and Japanese words in scores",
     "documents": "training data from .docx, .pdf and web pages",
     "tensorboard": "curves in TensorBoard",
     "wandb": "curves in Weights & Biases",

@@ -12,7 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lorafit.data.template import Renderer
-from lorafit.evaluate.text_metrics import exact_match, interval, token_f1
+from lorafit.evaluate.metrics.measured import mean_of
+from lorafit.evaluate.metrics.overlap import exact_match, token_f1
+from lorafit.evaluate.metrics.significance import interval
 from lorafit.infer.generate import Answer, answer_prompts
 from lorafit.model.load import longest_sequence
 from lorafit.records import Conversation, Message
@@ -64,12 +66,12 @@ def base_answers(
 ) -> dict[str, tuple[Answer, ...]]:
     """What the base says, and what it says with examples before the prompt. To be asked before training: some
     adapters (PiSSA, trained biases) change the base's own weights."""
-    asked = [renderer.prompt_ids(c.prompt) for c in prompts]
+    asked = [renderer.prompt_ids(c.prompt, c.tools) for c in prompts]
     answers = {"base": tuple(answer_prompts(model, renderer, asked, max_new_tokens, advance))}
     if shots:
         longest = longest_sequence(model)
         room = None if longest is None else longest - max_new_tokens
-        asked = [few_shot_prompt(renderer, shots, c.prompt, room) for c in prompts]
+        asked = [few_shot_prompt(renderer, shots, c.prompt, room, c.tools) for c in prompts]
         answers[f"base + {len(shots)} shots"] = tuple(answer_prompts(model, renderer, asked, max_new_tokens, advance))
     return answers
 
@@ -81,7 +83,7 @@ def tuned_answers(
     max_new_tokens: int,
     advance: Callable[[int], None] = lambda done: None,
 ) -> dict[str, tuple[Answer, ...]]:
-    asked = [renderer.prompt_ids(c.prompt) for c in prompts]
+    asked = [renderer.prompt_ids(c.prompt, c.tools) for c in prompts]
     return {"tuned": tuple(answer_prompts(model, renderer, asked, max_new_tokens, advance))}
 
 
@@ -92,12 +94,17 @@ def score(prompts: Sequence[Conversation], answers: Mapping[str, tuple[Answer, .
         scores[speaker] = {}
         for name, measure in SCORES.items():
             values = [measure(answer.text, c.answer) for answer, c in zip(given, prompts, strict=True)]
-            scores[speaker][name] = (sum(values) / len(values), *interval(values))
+            estimate = interval(mean_of(values))
+            scores[speaker][name] = (estimate.score, estimate.low, estimate.high)
     return Comparison(tuple(prompts), answers, scores)
 
 
 def few_shot_prompt(
-    renderer: Renderer, shots: Sequence[Conversation], prompt: Sequence[Message], room: int | None = None
+    renderer: Renderer,
+    shots: Sequence[Conversation],
+    prompt: Sequence[Message],
+    room: int | None = None,
+    tools: Sequence[Mapping[str, Any]] = (),
 ) -> list[int]:
     """The prompt with examples before it, as earlier turns; as many as fit into `room` tokens.
 
@@ -105,12 +112,12 @@ def few_shot_prompt(
     next has nothing to do with what was before, which would make the examples useless.
     """
     messages = [m for shot in shots for m in shot.messages if m.role != "system"]
-    text = renderer.text([*messages, *(m for m in prompt if m.role != "system")], ask=True)
-    if renderer.template.stops:
-        text = text.replace(renderer.tokenizer.eos_token, "")
-    ids: list[int] = renderer.tokenizer(text, add_special_tokens=False).input_ids
+    messages += [m for m in prompt if m.role != "system"]
+    ids: list[int] = renderer.prompt_ids(
+        messages, tools, without=renderer.tokenizer.eos_token if renderer.template.stops else ""
+    )
     if shots and room is not None and len(ids) > room:
-        return few_shot_prompt(renderer, shots[1:], prompt, room)
+        return few_shot_prompt(renderer, shots[1:], prompt, room, tools)
     return ids
 
 

@@ -60,8 +60,10 @@ class Chat:
                 streamer=_Streamer(self.renderer.tokenizer, write),
                 tokenizer=self.renderer.tokenizer,
             )
-        answer = finish(self.renderer, generated[0, ids.shape[1] :].tolist()).text
-        self.messages = [*asked, Message("assistant", answer)]
+        said = generated[0, ids.shape[1] :].tolist()
+        answer = finish(self.renderer, said).text
+        spoken = self.renderer.spoken(said)  # templates show what was thought apart from what was answered
+        self.messages = [*asked, spoken if spoken.thinking else Message("assistant", answer)]
         return answer
 
     def _fitting(self, question: Message) -> list[Message]:

@@ -1,4 +1,4 @@
-"""Prompts to answers: greedy or sampled, in batches of similar length."""
+"""Prompts to answers, through the engine; or in padded batches of similar length through transformers' generate."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import torch
 
 from lorafit.data.template import Renderer
+from lorafit.infer.engine import Engine, Request
 from lorafit.model.load import longest_sequence
 
 BATCH, BATCH_TOKENS = 16, 8192
+CACHE_BYTES = 1 << 28  # of keys and values
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,6 @@ def generation_settings(
     )
 
 
-@torch.no_grad()
 def answer_prompts(
     model: Any,
     renderer: Renderer,
@@ -48,10 +49,39 @@ def answer_prompts(
     max_new_tokens: int,
     advance: Callable[[int], None] = lambda done: None,
 ) -> list[Answer]:
-    """Greedy answers to prompts given as token ids, in their order. `advance` is told how many were done.
+    """Greedy answers to prompts given as token ids, in their order, by the active adapter where there is one.
 
-    A prompt that leaves no room for an answer within the model's length is answered with nothing.
+    `advance` is told how many were done. A prompt that leaves no room for an answer within the model's length is
+    answered with nothing.
     """
+    tokenizer = renderer.tokenizer
+    engine = Engine(model, lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True)), cache_bytes=CACHE_BYTES)
+    if engine.fallback is not None:
+        return generate_answers(model, renderer, prompts, max_new_tokens, advance)
+    adapter = model.active_adapter if hasattr(model, "peft_config") else None
+    stops, texts = frozenset(renderer.stop_ids), renderer.template.stops
+    longest = longest_sequence(model)
+    rooms = [max_new_tokens if longest is None else min(max_new_tokens, longest - len(prompt)) for prompt in prompts]
+    fitting = [place for place, room in enumerate(rooms) if room > 0]
+    requests = (Request(prompts[i], rooms[i], adapter=adapter, stop_ids=stops, stop=texts) for i in fitting)
+    answers = [Answer("", ended=False)] * len(prompts)
+    advance(len(prompts) - len(fitting))
+    for place, done in zip(fitting, engine.run(requests, advance), strict=True):
+        ended = done.reason == "stop"
+        # An answer that was cut off may end within a character of several tokens.
+        answers[place] = Answer(done.text.strip() if ended else done.text.strip().rstrip("\ufffd"), ended)
+    return answers
+
+
+@torch.no_grad()
+def generate_answers(
+    model: Any,
+    renderer: Renderer,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    advance: Callable[[int], None] = lambda done: None,
+) -> list[Answer]:
+    """The same through transformers' generate: the reference, and for models that the engine cannot decode."""
     device = next(model.parameters()).device
     longest_possible = longest_sequence(model)
     stops, pad = renderer.stop_ids, renderer.tokenizer.pad_token_id

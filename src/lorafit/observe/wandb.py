@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Literal
@@ -22,8 +23,19 @@ def _load() -> ModuleType:
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
-    wandb.setup(settings=wandb.Settings(silent=True))  # or it says where it found the key, after seconds on the network
+    with _hooks_kept():  # or it says where it found the key, after seconds on the network
+        wandb.setup(settings=wandb.Settings(silent=True))
     return wandb
+
+
+@contextlib.contextmanager
+def _hooks_kept() -> Iterator[None]:
+    """wandb puts hooks of its own into sys and never takes them away."""
+    hooks = sys.excepthook, sys.exit
+    try:
+        yield
+    finally:
+        sys.excepthook, sys.exit = hooks
 
 
 def has_account() -> bool:
@@ -45,8 +57,7 @@ class WeightsAndBiases:
         self, folder: Path, project: str, name: str, mode: Literal["online", "offline"], hparams: Mapping[str, Any]
     ) -> None:
         wandb = _load()
-        hooks = sys.excepthook, sys.exit
-        try:
+        with _hooks_kept():
             self._run = wandb.init(
                 project=project,
                 name=name,
@@ -71,8 +82,6 @@ class WeightsAndBiases:
                     finish_timeout_raises=True,
                 ),
             )
-        finally:
-            sys.excepthook, sys.exit = hooks  # wandb puts its own there and never takes them away
         self._update = 0
 
     def __call__(self, event: Event) -> None:

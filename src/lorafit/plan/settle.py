@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 
 from lorafit.adapters.settings import AdapterSettings
 from lorafit.data.batches import count_updates
+from lorafit.data.samples import lengths_of
 from lorafit.errors import PlanError
 from lorafit.model.settings import ModelSettings
 from lorafit.plan.answer import PLAIN_SHARE, Plan, answer, budget_of
@@ -102,7 +104,7 @@ class Question:
         usual = self.start().tokens_per_pass
         if self.train.tokens_per_pass != "auto":
             return usual
-        longest = self.length if self.samples is None else max(map(len, self.samples))
+        longest = self.length if self.samples is None else int(lengths_of(self.samples).max())
         return min(usual, max(FEWEST_TOKENS, longest))
 
     def tokens_of(self, choice: Choice) -> int:
@@ -110,7 +112,7 @@ class Question:
         longest = choice.max_length or math.inf
         if self.samples is None:
             return int(self.train.batch_size * min(self.length, longest))
-        mean = sum(min(len(sample), longest) for sample in self.samples) / len(self.samples)
+        mean = float(np.minimum(lengths_of(self.samples), longest).mean())
         return round(mean * min(self.train.batch_size, len(self.samples)))
 
     def job_of(self, choice: Choice) -> Job:

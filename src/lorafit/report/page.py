@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
 from lorafit.report import words
 from lorafit.report.curves import hardware_plots, training_plots
+from lorafit.report.data_page import data_view
 from lorafit.report.memory import counted_by_cuda, plan_figure
 from lorafit.report.read import Series, Story, read_hardware, read_metrics, read_story
+from lorafit.report.templates import HERE, environment, style
 from lorafit.run import HEARTBEAT_SECONDS, RunFolder, write_text
 
-HERE = Path(__file__).parent
 # A heartbeat may be late on a busy disk; this many missed ones are no accident.
 MISSED_BEATS = 6
 METHODS = {"none": "LoRA", "nf4": "QLoRA (nf4)", "int8": "LoRA on 8 bits"}
@@ -52,32 +52,27 @@ def render(run: RunFolder, now: float) -> str:
     story = read_story(run)
     updates, held_out = read_metrics(run.metrics)
     script = (HERE / "hover.js").read_text(encoding="utf-8")
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=ChainableUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for name in ("count", "figure", "share", "size", "duration", "moment", "clip", "language", "ratio"):
-        environment.filters[name] = getattr(words, name)
-    environment.filters["listed"] = lambda value: value if isinstance(value, list) else []
-    environment.filters["pairs"] = lambda value: list(value.items()) if isinstance(value, dict) else []
-    return environment.get_template("page.html").render(
-        story=story,
-        name=run.path.resolve().name,
-        state=_state(story, now),
-        method=_method(story),
-        now=now,
-        tiles=list(_tiles(story, updates, held_out)),
-        elapsed=updates.most("elapsed_seconds"),
-        curves=training_plots(updates, held_out),
-        machine=hardware_plots(*read_hardware(run.path / "hardware.jsonl")),
-        missing_losses=int((~np.isfinite(updates["loss"])).sum()),
-        plan=plan_figure(story.plan, updates),
-        style=(HERE / "page.css").read_text(encoding="utf-8"),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    said = [str(finding.get("symptom")) for finding in story.findings or ()]
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            story=story,
+            name=run.path.resolve().name,
+            state=_state(story, now),
+            method=_method(story),
+            now=now,
+            tiles=list(_tiles(story, updates, held_out)),
+            elapsed=updates.most("elapsed_seconds"),
+            curves=training_plots(updates, held_out),
+            machine=hardware_plots(*read_hardware(run.path / "hardware.jsonl")),
+            missing_losses=int((~np.isfinite(updates["loss"])).sum()),
+            plan=plan_figure(story.plan, updates),
+            view=data_view(story.data, said),
+            style=style(),
+            script=script,
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
     )
 
 

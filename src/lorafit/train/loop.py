@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from lorafit.adapters.dropout import DropoutPlace
 from lorafit.data.batches import count_updates, iterate_samples
-from lorafit.errors import DoesNotFit, TrainingError
+from lorafit.data.stream import Stream
+from lorafit.errors import DataError, DoesNotFit, RecipeError, TrainingError
 from lorafit.hardware import Hardware
 from lorafit.memory import give_back_freed_memory, keep_freed_memory, memory_in_use
 from lorafit.model.forward import Forward
@@ -49,14 +52,24 @@ class Outcome:
     seconds: float = 0.0
 
 
-def planned_updates(samples: int, settings: TrainSettings) -> int:
-    return count_updates(samples, settings.batch_size, settings.epochs, settings.max_updates)
+def planned_updates(samples: Sequence[Sample] | Stream, settings: TrainSettings) -> int:
+    """Raises RecipeError as `updates_of_stream` does."""
+    if isinstance(samples, Stream):
+        return updates_of_stream(settings)
+    return count_updates(len(samples), settings.batch_size, settings.epochs, settings.max_updates)
+
+
+def updates_of_stream(settings: TrainSettings) -> int:
+    """Raises RecipeError without `max_updates`: the length of a stream is not known."""
+    if settings.max_updates is None:
+        raise RecipeError("The length of a stream (data.streaming) is not known: set train.max_updates.")
+    return settings.max_updates
 
 
 def train(
     forward: Forward,
     parameters: Sequence[torch.nn.Parameter],
-    samples: Sequence[Sample],
+    samples: Sequence[Sample] | Stream,
     settings: TrainSettings,
     peak_learning_rate: float,
     fit: Fit,
@@ -68,10 +81,11 @@ def train(
     """Train for the updates that the settings ask for, from the beginning or from the state of a checkpoint on.
 
     Raises TrainingError when too many updates have a loss or gradient that is not finite (none of them is applied, and
-    the state before is saved), or when `start` is of other parameters; DoesNotFit when one sample alone is too long.
+    the state before is saved), or when `start` is of other parameters; DoesNotFit when one sample alone is too long;
+    DataError for bad rows of a stream (the state before is saved).
     """
     optimizer = MasterOptimizer(parameters, settings.optimizer, settings.weight_decay)
-    outcome = Outcome(updates=planned_updates(len(samples), settings))
+    outcome = Outcome(updates=planned_updates(samples, settings))
     if start is not None:
         outcome = Outcome(**{**start.values["outcome"], "updates": outcome.updates, "interrupted": False})
     scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.dtype == torch.float16)
@@ -96,20 +110,34 @@ def train(
         with saving.timed():
             hooks.checkpoint(done, State(state.tensors, {**state.values, **progress}))
 
+    first = outcome.update
+    until = first if outcome.stopped_early else outcome.updates
+
+    def chosen_samples() -> Generator[tuple[float, list[Sample]]]:
+        try:
+            yield from iterate_samples(samples, settings.batch_size, until, settings.seed, first)
+        except (DataError, OSError):  # of a stream, whose next rows cannot be read or kept
+            if outcome.update > first and saving.wanted:
+                save(outcome.update)
+            raise
+
     forward.model.train()
-    with recomputing(forward.model, fit.recompute), forward.running(), GracefulStop() as stop:
+    with (
+        contextlib.closing(chosen_samples()) as order,
+        recomputing(forward.model, fit.recompute),
+        forward.running(),
+        GracefulStop() as stop,
+    ):
         if start is None:
             validation.measure(0)
         else:
             restore(start, optimizer, scaler)
             validation.without_improvement = start.values["without_improvement"]
             updates.left_out = start.values["left_out"]
-        first = outcome.update
-        until = first if outcome.stopped_early else outcome.updates
-        beginning = iterate_samples(samples, settings.batch_size, min(until, first + LOOKED_AT), settings.seed, first)
+        beginning = deque(itertools.islice(order, LOOKED_AT))
         _say_shared([updates.batch_of(chosen, fit.tokens_per_pass) for _, chosen in beginning], hooks.observe)
-        order = iterate_samples(samples, settings.batch_size, until, settings.seed, first)
-        for update, (epoch, chosen) in enumerate(order, first):
+        looked_at = (beginning.popleft() for _ in range(len(beginning)))
+        for update, (epoch, chosen) in enumerate(itertools.chain(looked_at, order), first):
             rate = learning_rate(update, outcome.updates, peak_learning_rate, settings.schedule, rise)
             done = update + 1
             try:

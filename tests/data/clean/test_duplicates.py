@@ -34,3 +34,16 @@ def test_in_the_held_out_set() -> None:
         None,
     ]
     assert rule.faults([document("other")]) == [None]
+
+
+def test_rows_that_call_other_tools_are_no_duplicates() -> None:
+    def calling(name: str) -> Conversation:
+        call = {"type": "function", "function": {"name": name, "arguments": {}}}
+        turns = (Message("user", "Weather?"), Message("assistant", "", tool_calls=(call,)))
+        return Conversation(turns, Source("rows.json", 1))
+
+    assert [bool(fault) for fault in ExactDuplicates().faults([calling("a"), calling("b"), calling("a")])] == [
+        False,
+        False,
+        True,
+    ]

@@ -6,6 +6,7 @@ import pytest
 from tests.data.clean.rows import document, row
 
 from lorafit.data.clean.length import Empty, TooLong, TooShort
+from lorafit.records import Conversation, Message, Source
 
 
 @pytest.mark.parametrize("nothing", ["", "  \n\t", "\u200b\ufeff", "\u3000", "\x00", "\u3164"])
@@ -19,6 +20,14 @@ def test_a_turn_without_anything_to_see_is_empty(nothing: str) -> None:
 @pytest.mark.parametrize("little", [".", "好", "0", "？", "👍"])
 def test_a_sign_is_not_empty(little: str) -> None:
     assert Empty().faults([row(little, little, system=" ")]) == [None]
+
+
+def test_a_turn_that_calls_a_tool_or_thinks_is_not_empty() -> None:
+    call = {"type": "function", "function": {"name": "weather", "arguments": {}}}
+    asked = Message("user", "Weather?")
+    calling, thinking = Message("assistant", "", tool_calls=(call,)), Message("assistant", "", thinking="Hm.")
+    source = Source("rows.json", 1)
+    assert Empty().faults([Conversation((asked, said), source) for said in (calling, thinking)]) == [None, None]
 
 
 def test_documents_can_be_too_short_and_answers_cannot() -> None:

@@ -17,7 +17,9 @@ def _digest(text: str) -> bytes:
 
 def _whole(row: Conversation) -> bytes:
     # A role and a length before each text: no two rows are written alike.
-    return _digest("".join(f"{message.role} {len(message.content)}\n{message.content}" for message in row.messages))
+    texts = "".join(f"{message.role} {len(message.content)}\n{message.content}" for message in row.messages)
+    others = [(message.thinking, message.tool_calls) for message in row.messages]
+    return _digest(texts if not any(map(any, others)) and not row.tools else f"{texts}{others!r}{row.tools!r}")
 
 
 class ExactDuplicates:

@@ -26,7 +26,9 @@ class Empty:
 
     def _fault(self, row: Conversation) -> str | None:
         for number, message in enumerate(row.messages, start=1):
-            if message.role != "system" and not any(map(_is_seen, message.content)):
+            if message.role == "system" or message.tool_calls or message.thinking:
+                continue
+            if not any(map(_is_seen, message.content)):
                 self.found[message.role] += 1
                 return f"turn {number} ({message.role}) is empty"
         return None

@@ -44,7 +44,7 @@ class CleanSettings(Settings):
     """The shortest document that `too_short` lets pass, in characters."""
 
     too_long: Drop = "off"
-    """Rows above `max_characters` in all their turns. (`data.too_long` is about tokens.)"""
+    """Rows above `max_characters` in all their turns; `data.too_long` is about tokens."""
 
     max_characters: int = Field(100_000, ge=1)
     """The longest row that `too_long` lets pass, in characters."""
