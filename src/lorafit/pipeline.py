@@ -96,8 +96,12 @@ def carry_out(
     remote_code: bool = False,
     planned: Planned | None = None,
     start: State | None = None,
+    made_of: dict[str, Any] | None = None,
 ) -> Result:
-    """A run from its folder on: from the beginning, or (`start`) from the state of a checkpoint."""
+    """A run from its folder on: from the beginning, or (`start`) from the state of a checkpoint.
+
+    made_of: its `identity`, where that is known.
+    """
     with (
         _reported(run, console),
         Status(run) as status,
@@ -130,7 +134,7 @@ def carry_out(
             write_json(run.self_check / "step.json", dataclasses.asdict(check))
             console.say(check.sentence())
         origin = {
-            "identity": identity(recipe.model_dump(mode="json"), folder, data),
+            "identity": made_of or identity(recipe.model_dump(mode="json"), folder, data),
             "machine": machine(torch.get_num_threads(), rerouted is not None, compiled),
         }
         _say_machine(console, start, origin["machine"])

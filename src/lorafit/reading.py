@@ -175,11 +175,10 @@ def _reported(
     files: list[str],
 ) -> Prepared:
     train = recipe.train
-    updates = count_updates(len(prepared.training), train.batch_size, train.epochs, train.max_updates)
     if prepared.stream:
         updates = train.max_updates or 0  # the run asks for it
-    if prepared.stream and train.max_updates:
-        updates = train.max_updates
+    else:
+        updates = count_updates(len(prepared.training), train.batch_size, train.epochs, train.max_updates)
     more: dict[str, Any] = {
         "files": files,
         "first_window": prepared.stream is not None,

@@ -54,6 +54,7 @@ def resume(
         _refuse_finished(run, recipe, start)
         killed = _killed_for_memory(facts_of(run))
         chosen, renderer, data = read_again(recipe, remote_code, console)
+        now = None
         if start is not None:
             folder = find_model(recipe.model.name, recipe.model.revision, remote_code)
             now = identity(recipe.model_dump(mode="json"), folder, data)
@@ -72,7 +73,7 @@ def resume(
             replace_folder(best_weights(recipe, run), lambda temporary: link_or_copy(best, temporary))
         where = f"update {checkpoint.name.lstrip('0')}" if checkpoint else "the beginning: there is no checkpoint yet"
         console.say(f"{run.path} goes on from {where}")
-        return carry_out(recipe, run, chosen, renderer, data, console, remote_code, start=start)
+        return carry_out(recipe, run, chosen, renderer, data, console, remote_code, start=start, made_of=now)
 
 
 def _refuse_other_settings(overrides: Sequence[str]) -> None:

@@ -205,19 +205,13 @@ class RunFolder:
 
         Raises RunError when another one does.
         """
-        path = self.path / LOCK
         try:
-            file = path.open("a")
-        except OSError as error:
-            raise disk_error(error, path) from error
-        with file:
-            try:
-                _lock(file.fileno())
-            except OSError:
-                raise RunError(
-                    f"Another process works in {self.path}. Wait for it or stop it (its number is in status.json)."
-                ) from None
-            yield
+            with only_process(self.path / LOCK):
+                yield
+        except InUseError:
+            raise RunError(
+                f"Another process works in {self.path}. Wait for it or stop it (its number is in status.json)."
+            ) from None
 
     def sweep(self) -> None:
         """Remove what a killed process left half-written; only for who holds the lock."""
@@ -230,6 +224,29 @@ class RunFolder:
 
     def write_status(self, state: State, **values: Any) -> None:
         write_json(self.status, {"state": state, "pid": os.getpid(), "heartbeat": time.time(), **values})
+
+
+class InUseError(Exception):
+    """Another process has the lock."""
+
+
+@contextlib.contextmanager
+def only_process(lock: Path) -> Iterator[None]:
+    """Within this block no other process is in one with the same lock; the system lets go when the process dies.
+
+    lock: a file that is made, and stays. Raises InUseError at once where another process is, RunError where the file
+    cannot be made.
+    """
+    try:
+        file = lock.open("a")
+    except OSError as error:
+        raise disk_error(error, lock) from error
+    with file:
+        try:
+            _lock(file.fileno())
+        except OSError:
+            raise InUseError from None
+        yield
 
 
 def _lock(descriptor: int) -> None:

@@ -28,7 +28,7 @@ from lorafit.plan.devices import host_memory
 from lorafit.plan.watch import PeakWatch
 from lorafit.recipe import Recipe
 from lorafit.records import Batch, Event, Fit, Sample
-from lorafit.run import RunFolder, Status, git_revision, link_or_copy, read_json, write_json
+from lorafit.run import RunFolder, Status, link_or_copy, read_json, write_json
 from lorafit.train.checkpoint import State, write_checkpoint
 from lorafit.train.hooks import Hooks
 from lorafit.train.loop import Outcome, planned_updates, train
@@ -66,8 +66,8 @@ def train_run(
     first = start.values["outcome"]["update"] if start else 0
     if data.stream:
         data.stream.begin(run.rejected, start.values.get("stream") if start else None)
-    code = {**hardware.environment(), "git_revision": git_revision()}
-    hparams = {**recipe.model_dump(mode="json"), "environment": code}
+    environment = {name: value for name, value in read_json(run.environment).items() if name != "schema"}
+    hparams = {**recipe.model_dump(mode="json"), "environment": environment}
     sampled = recipe.observe.hardware_every
     doctor = {"the doctor": lambda: _doctor(run, recipe, console, injection, data, updates, start is None)}
     with (

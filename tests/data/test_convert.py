@@ -7,26 +7,26 @@ from typing import Any
 
 import pytest
 
-from lorafit.data.convert import Rejected, convert
-from lorafit.errors import DataError
-from lorafit.records import Message, Record, Source
+from lorafit.data.convert import Converter, Rejected
+from lorafit.records import Conversation, Message, Record, Source
 
 GOOD = {"instruction": "Where does Mira live?", "output": "On Willow Street."}
 SAY, ANSWER = {"role": "user", "content": "hello"}, {"role": "assistant", "content": "good day"}
 
 
-def records(*rows: dict[str, Any]) -> list[Record]:
-    return [Record(row, Source("rows.json", number)) for number, row in enumerate(rows, start=1)]
+def converted(row: dict[str, Any]) -> Conversation | Rejected:
+    return Converter().convert(Record(row, Source("rows.json", 1)))
 
 
 def turns(row: dict[str, Any]) -> list[tuple[str, str]]:
-    (conversation,), rejected = convert(records(row))
-    assert not rejected
+    conversation = converted(row)
+    assert isinstance(conversation, Conversation)
     return [(m.role, m.content) for m in conversation.messages]
 
 
 def fault(row: dict[str, Any]) -> Rejected:
-    _, (rejected,) = convert(records(row, GOOD), "drop")
+    rejected = converted(row)
+    assert isinstance(rejected, Rejected)
     return rejected
 
 
@@ -51,7 +51,8 @@ def test_system_and_history_come_first() -> None:
 
 def test_messages_are_taken_as_they_are() -> None:
     row = {"messages": [{"role": "system", "content": " s\n"}, SAY, ANSWER, SAY, ANSWER], "id": 7}
-    (conversation,), _ = convert(records(row))
+    conversation = converted(row)
+    assert isinstance(conversation, Conversation)
     assert conversation.messages[0] == Message("system", " s\n")
     assert conversation.answer == "good day"
     assert len(conversation.prompt) == 4
@@ -91,24 +92,3 @@ def test_a_bad_row_is_named_by_field_and_problem(row: dict[str, Any], field: str
     assert str(rejected).startswith(f"rows.json, row 1, field {field!r}: ")
     kept = rejected.to_json().encode().decode()
     assert json.loads(kept)["fields"] == row
-
-
-def test_the_first_twenty_bad_rows_are_named_together() -> None:
-    with pytest.raises(DataError) as caught:
-        convert(records(GOOD, *({"instruction": f"{number}"} for number in range(23))))
-    lines = str(caught.value).splitlines()
-    assert lines[0] == "23 of 24 rows cannot be used:"
-    assert [line.split(",")[1] for line in lines[1:21]] == [f" row {number}" for number in range(2, 22)]
-    assert lines[21] == "  ... and 3 more"
-    assert "data.bad_rows=drop" in lines[22]
-
-
-def test_dropped_rows_are_kept_aside_and_the_others_keep_their_numbers() -> None:
-    conversations, rejected = convert(records(GOOD, {"instruction": "no answer"}, GOOD), "drop")
-    assert [c.source.row for c in conversations] == [1, 3]
-    assert [r.record.source.row for r in rejected] == [2]
-
-
-def test_when_every_row_is_bad_dropping_is_no_way_out() -> None:
-    with pytest.raises(DataError, match="2 of 2 rows"):
-        convert(records({"a": 1}, {"a": 2}), "drop")

@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from lorafit.observe import hardware
-from lorafit.observe.hardware import HardwareSampler, last_samples
+from lorafit.observe.hardware import HardwareSampler
+from lorafit.observe.run_facts import read_lines
 from lorafit.records import Event
 
 
@@ -162,7 +163,7 @@ def test_the_file_stays_small_and_tells_of_the_whole_run(tmp_path: Path, monkeyp
     for number in range(4000):
         sampler._write(json.dumps({"time": 1e9 + 2 * number}) + "\n")
         assert number % 100 or path.stat().st_size <= 2000
-    times = [(values["time"] - 1e9) / 2 for values in last_samples(path, 1000)]
+    times = [(values["time"] - 1e9) / 2 for values in read_lines(path)[-1000:]]
     assert times[0] == 0
     assert times[-20:] == list(range(3980, 4000))  # the newest as they were taken
     assert max(after - before for before, after in itertools.pairwise(times)) < 800  # and no long time without any
@@ -175,15 +176,15 @@ def test_a_clock_that_was_set_back_does_not_make_it_large(tmp_path: Path, monkey
     for number in range(300):
         sampler._write(json.dumps({"time": 1e9 - number}) + "\n")
     assert path.stat().st_size <= 2000
-    assert last_samples(path, 1) == [{"time": 1e9 - 299}]
+    assert read_lines(path)[-1:] == [{"time": 1e9 - 299}]
 
 
 @pytest.mark.usefixtures("no_driver")
 def test_the_line_of_a_killed_process_is_passed_over_and_then_mended(tmp_path: Path) -> None:
     path = tmp_path / "hardware.jsonl"
-    assert last_samples(path, 3) == []
+    assert read_lines(path)[-3:] == []
     path.write_text('{"time": 1.0}\n{"time": 2.0}\n{"time": 3.0}\n{"time": 4')
-    assert last_samples(path, 2) == [{"time": 2.0}, {"time": 3.0}]
+    assert read_lines(path)[-2:] == [{"time": 2.0}, {"time": 3.0}]
     sampled(path, 1, pytest.fail)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [values["time"] for values in lines[:3]] == [1.0, 2.0, 3.0] and "resident_bytes" in lines[3]

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lorafit.cli.arguments import recipe_and_overrides
 from lorafit.errors import RecipeError
 from lorafit.recipe import METHODS, load_recipe, settings_table
 
@@ -57,9 +58,7 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    recipe_file, overrides = args.recipe, list(args.overrides)
-    if recipe_file and "=" in recipe_file:
-        recipe_file, overrides = None, [recipe_file, *overrides]
+    recipe_file, overrides = recipe_and_overrides(args)
     given = vars(args)
     flags = {setting: given[setting] for _, setting, _, _ in FLAGS if given[setting] is not None}
     if args.streaming:

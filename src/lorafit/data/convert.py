@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 from lorafit.data.forms.layout import ColumnMap, Layout, recognise
 from lorafit.data.forms.rows import messages_of
 from lorafit.data.forms.values import BadRow
-from lorafit.errors import DataError
 from lorafit.records import Conversation, Record
 
 SHOWN_FAULTS = 20
@@ -73,27 +70,6 @@ class Converter:
         except BadRow as bad:
             return Rejected(record, bad.field, bad.problem, bad.fault)
         return Conversation(messages, record.source, tools)
-
-
-def convert(
-    records: Iterable[Record], bad_rows: Literal["error", "drop"] = "error"
-) -> tuple[list[Conversation], list[Rejected]]:
-    """Conversations from rows, each by its own columns, and the rows that are none.
-
-    Raises DataError naming the first twenty bad rows together (`bad_rows="error"`), or when no row is left.
-    """
-    converter = Converter()
-    conversations, rejected = [], []
-    for record in records:
-        outcome = converter.convert(record)
-        if isinstance(outcome, Rejected):
-            rejected.append(outcome)
-        else:
-            conversations.append(outcome)
-    faults = [row for row in rejected if row.fault]
-    if rejected and ((bad_rows == "error" and faults) or not conversations):
-        raise DataError(faults_report(faults or rejected, len(conversations) + len(rejected)))
-    return conversations, rejected
 
 
 def faults_report(rejected: list[Rejected], rows: int) -> str:

@@ -201,22 +201,3 @@ def _drop_half_line(path: Path) -> None:
     text = path.read_bytes() if path.exists() else b""
     if text and not text.endswith(b"\n"):
         write_text(path, text[: text.rfind(b"\n") + 1].decode("utf-8", errors="replace"))
-
-
-def last_samples(path: Path, n: int) -> list[Values]:
-    """The last `n` whole samples, oldest first; fewer where there are fewer, none without the file.
-
-    A line that is no JSON object, such as the one that a killed process was writing, is passed over.
-    """
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-    found: list[Values] = []
-    for line in reversed(lines):
-        if len(found) == n:
-            break
-        try:
-            values = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(values, dict):
-            found.append(values)
-    return found[::-1]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +14,7 @@ from lorafit.report.curves import hardware_plots, training_plots
 from lorafit.report.data_page import data_view
 from lorafit.report.memory import counted_by_cuda, plan_figure
 from lorafit.report.read import Series, Story, read_hardware, read_metrics, read_story
-from lorafit.report.templates import HERE, environment, style
+from lorafit.report.templates import environment, script, style
 from lorafit.run import HEARTBEAT_SECONDS, RunFolder, write_text
 
 # A heartbeat may be late on a busy disk; this many missed ones are no accident.
@@ -51,7 +49,7 @@ def render(run: RunFolder, now: float) -> str:
     """The page as text. now: Unix time, against which a running run's heartbeat is judged."""
     story = read_story(run)
     updates, held_out = read_metrics(run.metrics)
-    script = (HERE / "hover.js").read_text(encoding="utf-8")
+    code, code_hash = script()
     said = [str(finding.get("symptom")) for finding in story.findings or ()]
     return (
         environment()
@@ -70,8 +68,8 @@ def render(run: RunFolder, now: float) -> str:
             plan=plan_figure(story.plan, updates),
             view=data_view(story.data, said),
             style=style(),
-            script=script,
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            script=code,
+            script_hash=code_hash,
         )
     )
 

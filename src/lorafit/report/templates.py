@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from pathlib import Path
 
-from jinja2 import ChainableUndefined, Environment, FileSystemLoader
+from jinja2 import ChainableUndefined, Environment, FileSystemLoader, Undefined
 
 from lorafit.report import words
 
 HERE = Path(__file__).parent
 
 
-def environment() -> Environment:
+def environment(*folders: Path, undefined: type[Undefined] = ChainableUndefined) -> Environment:
+    """folders: those of templates besides this one's."""
     made = Environment(
-        loader=FileSystemLoader(HERE),
+        loader=FileSystemLoader((*folders, HERE)),
         autoescape=True,
-        undefined=ChainableUndefined,
+        undefined=undefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -28,3 +31,9 @@ def environment() -> Environment:
 
 def style() -> str:
     return (HERE / "page.css").read_text(encoding="utf-8")
+
+
+def script() -> tuple[str, str]:
+    """What shows the figures of a plot under the pointer, and its SHA-256 for the page's Content-Security-Policy."""
+    text = (HERE / "hover.js").read_text(encoding="utf-8")
+    return text, base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import time
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import StrictUndefined
 
-from lorafit import report
-from lorafit.report import words
+from lorafit.report.templates import environment, script, style
 from lorafit.run import write_text
 from lorafit.study.axes import short_key, shown
 from lorafit.study.folder import Study
@@ -18,7 +15,6 @@ from lorafit.study.plots import study_plots
 from lorafit.study.table import best_lines, cell, faults_of, groups_of, measures_of
 
 HERE = Path(__file__).parent
-LOOKS = Path(str(report.__file__)).parent
 FEW = 5  # combinations: to here each has a column, beyond a row
 PARTS = {"quality": "On held-out data", "training": "In training", "inference": "Afterwards"}
 
@@ -31,35 +27,34 @@ def write_page(study: Study) -> Path:
 
 def render(study: Study, now: float) -> str:
     """The page as text. now: Unix time."""
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    for name in ("moment", "duration", "language", "clip"):
-        environment.filters[name] = getattr(words, name)
     groups, measures = groups_of(study), measures_of(study)
     states = [entry.state for entry in study.entries]
-    script = (LOOKS / "hover.js").read_text(encoding="utf-8")
-    return environment.get_template("study.html").render(
-        name=study.path.resolve().name,
-        axes={short_key(key, study.axes): [shown(value) for value in values] for key, values in study.axes.items()},
-        seeds=study.seeds,
-        base=study.recipe["model"]["name"],
-        data=shown(study.recipe["data"]["train"]),
-        entries=study.entries,
-        groups=groups,
-        parts=[
-            (title, [(m, [cell(group, m) for group in groups]) for m in measures if m.part == part])
-            for part, title in PARTS.items()
-        ],
-        upright=len(groups) <= FEW,
-        sentences=list(best_lines(study)),
-        faults=faults_of(study),
-        finished=states.count("finished"),
-        state="finished" if all(s in ("finished", "failed") for s in states) else "running",
-        seconds=sum(entry.seconds for entry in study.entries),
-        plots=study_plots(study),
-        now=now,
-        style=(LOOKS / "page.css").read_text(encoding="utf-8"),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    code, code_hash = script()
+    return (
+        environment(HERE, undefined=StrictUndefined)
+        .get_template("study.html")
+        .render(
+            name=study.path.resolve().name,
+            axes={short_key(key, study.axes): [shown(value) for value in values] for key, values in study.axes.items()},
+            seeds=study.seeds,
+            base=study.recipe["model"]["name"],
+            data=shown(study.recipe["data"]["train"]),
+            entries=study.entries,
+            groups=groups,
+            parts=[
+                (title, [(m, [cell(group, m) for group in groups]) for m in measures if m.part == part])
+                for part, title in PARTS.items()
+            ],
+            upright=len(groups) <= FEW,
+            sentences=list(best_lines(study)),
+            faults=faults_of(study),
+            finished=states.count("finished"),
+            state="finished" if all(s in ("finished", "failed") for s in states) else "running",
+            seconds=sum(entry.seconds for entry in study.entries),
+            plots=study_plots(study),
+            now=now,
+            style=style(),
+            script=code,
+            script_hash=code_hash,
+        )
     )

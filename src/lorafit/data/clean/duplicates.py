@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+from lorafit.data.clean.rows import EachRow
 from lorafit.data.split import normalised_prompt
 from lorafit.records import Conversation, Source
 
@@ -22,7 +23,7 @@ def _whole(row: Conversation) -> bytes:
     return _digest(texts if not any(map(any, others)) and not row.tools else f"{texts}{others!r}{row.tools!r}")
 
 
-class ExactDuplicates:
+class ExactDuplicates(EachRow):
     """Rows that equal an earlier one in every turn."""
 
     name = "exact_duplicates"
@@ -30,9 +31,6 @@ class ExactDuplicates:
     def __init__(self) -> None:
         self.found: Counter[str] = Counter()
         self._first: dict[bytes, Source] = {}
-
-    def faults(self, rows: Sequence[Conversation]) -> list[str | None]:
-        return [self._fault(row) for row in rows]
 
     def _fault(self, row: Conversation) -> str | None:
         whole = _whole(row)
@@ -42,7 +40,7 @@ class ExactDuplicates:
         return None
 
 
-class SamePrompt:
+class SamePrompt(EachRow):
     """Rows that ask what an earlier row asks (case, width and spaces evened out) and answer something else."""
 
     name = "same_prompt"
@@ -50,9 +48,6 @@ class SamePrompt:
     def __init__(self) -> None:
         self.found: Counter[str] = Counter()
         self._first: dict[bytes, tuple[Source, bytes]] = {}
-
-    def faults(self, rows: Sequence[Conversation]) -> list[str | None]:
-        return [self._fault(row) for row in rows]
 
     def _fault(self, row: Conversation) -> str | None:
         prompt = normalised_prompt(row)
@@ -63,7 +58,7 @@ class SamePrompt:
         return None if whole == first_whole else f"asks the same as {first} and answers something else"
 
 
-class InHeldOut:
+class InHeldOut(EachRow):
     """Rows whose prompt also stands in the held-out set, compared as the split compares them."""
 
     name = "in_held_out"
@@ -74,9 +69,6 @@ class InHeldOut:
         for row in held_out:
             if prompt := normalised_prompt(row):
                 self._held.setdefault(_digest(prompt), row.source)
-
-    def faults(self, rows: Sequence[Conversation]) -> list[str | None]:
-        return [self._fault(row) for row in rows]
 
     def _fault(self, row: Conversation) -> str | None:
         held = self._held.get(_digest(normalised_prompt(row))) if self._held else None

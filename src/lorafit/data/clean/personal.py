@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import partial
 
+from lorafit.data.clean.rows import EachRow
 from lorafit.data.clean.settings import PersonalKind
 from lorafit.records import Conversation
 
@@ -102,7 +103,7 @@ _KINDS = (
 )
 
 
-class PersonalData:
+class PersonalData(EachRow):
     """Finds e-mail addresses, phone numbers, ID and card numbers, addresses of machines; `mend` masks them.
 
     `found` counts the places, by kind.
@@ -124,9 +125,6 @@ class PersonalData:
     def veil(self, text: str) -> str:
         """For texts that are shown: of what is found only the first character. Nothing is counted."""
         return self._mask(text, Counter(), veil=True)
-
-    def faults(self, rows: Sequence[Conversation]) -> list[str | None]:
-        return [self._fault(row) for row in rows]
 
     def _fault(self, row: Conversation) -> str | None:
         found: Counter[str] = Counter()

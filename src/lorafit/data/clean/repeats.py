@@ -11,9 +11,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from lorafit.data.clean.rows import UNSPACED, answered, words
+from lorafit.data.clean.rows import UNSPACED, EachRow, answered, words
 from lorafit.records import Conversation
 
 FEWEST_WORDS = 50
@@ -24,16 +24,13 @@ _PARAGRAPHS = re.compile(r"\n\s*\n")
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
-class Repeats:
+class Repeats(EachRow):
     """Names the first limit that a row's answers exceed."""
 
     name = "repeats"
 
     def __init__(self) -> None:
         self.found: Counter[str] = Counter()
-
-    def faults(self, rows: Sequence[Conversation]) -> list[str | None]:
-        return [self._fault(row) for row in rows]
 
     def _fault(self, row: Conversation) -> str | None:
         for what, share, limit in measures(answered(row)):

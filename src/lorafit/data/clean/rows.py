@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -35,6 +36,16 @@ class RowRule(Protocol):
     found: Counter[str]
 
     def faults(self, rows: Sequence[Conversation]) -> list[str | None]: ...
+
+
+class EachRow(ABC):
+    """A RowRule that looks at one row after the other."""
+
+    def faults(self, rows: Sequence[Conversation]) -> list[str | None]:
+        return [self._fault(row) for row in rows]
+
+    @abstractmethod
+    def _fault(self, row: Conversation) -> str | None: ...
 
 
 def words(text: str) -> list[str]:

@@ -14,11 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock
-from filelock import Timeout as Locked
-
 from lorafit.data.generate.ask import Reply
 from lorafit.errors import DataError
+from lorafit.run import InUseError, only_process
 
 
 class Journal:
@@ -45,9 +43,12 @@ class Journal:
         Raises DataError when another process writes to it, or when a line in it was damaged.
         """
         try:
-            with FileLock(f"{path}.lock", timeout=0), path.open("r+b" if path.exists() else "w+b") as file:
+            with (
+                only_process(path.with_name(f"{path.name}.lock")),
+                path.open("r+b" if path.exists() else "w+b") as file,
+            ):
                 yield cls(file, path)
-        except Locked:
+        except InUseError:
             raise DataError(f"{path} is in use: another process makes these rows. Wait for it, or stop it.") from None
 
     def __contains__(self, key: str) -> bool:
