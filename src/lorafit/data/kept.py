@@ -48,5 +48,9 @@ def read_conversations(folder: Path, part: str) -> tuple[Conversation, ...]:
 
 
 def _conversation(row: dict[str, Any]) -> Conversation:
-    messages = tuple(Message(**{**m, "tool_calls": tuple(m["tool_calls"])}) for m in row["messages"])
-    return Conversation(messages, Source(**row["source"]), tuple(row["tools"]))
+    return Conversation(tuple(map(message_of, row["messages"])), Source(**row["source"]), tuple(row["tools"]))
+
+
+def message_of(fields: dict[str, Any]) -> Message:
+    """A message from its JSON object."""
+    return Message(**{**fields, "tool_calls": tuple(fields["tool_calls"])})
