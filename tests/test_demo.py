@@ -6,6 +6,7 @@ import pytest
 
 from lorafit import builtin, finetune
 from lorafit.demo import demo_recipe, run_demo
+from lorafit.evaluate.metrics import interval
 
 
 def test_the_demo_runs_without_a_network_and_shows_three_speakers(tmp_path: Path) -> None:
@@ -33,6 +34,6 @@ def test_the_tuned_model_is_far_better_than_the_base_with_or_without_examples(tm
     """The README's claim, with room for other processors: at least 85 % against at most 15 % exact match."""
     result = run_demo(str(tmp_path))
     assert result.comparison is not None
-    scores = {speaker: named["exact_match"] for speaker, named in result.comparison.scores.items()}
-    assert scores["tuned"][1] > 0.8 and scores["tuned"][0] >= 0.85
-    assert scores["base"][0] <= 0.15 and scores["base + 3 shots"][0] <= 0.15
+    scores = {speaker: interval(named["exact_match"]) for speaker, named in result.comparison.measured.items()}
+    assert scores["tuned"].low > 0.8 and scores["tuned"].score >= 0.85
+    assert scores["base"].score <= 0.15 and scores["base + 3 shots"].score <= 0.15

@@ -80,7 +80,7 @@ def test_every_method_trains_chats_and_exports(recipe: Callable[..., Recipe], me
     opened = open_run(result.folder)
     target = result.folder / "export" / "merged"
     assert result.comparison is not None
-    asked = result.comparison.prompts[0].prompt[-1].content
+    asked = result.comparison.questions[0].asked
     chat = Chat(opened.model, opened.renderer, max_new_tokens=8)
     assert chat.say(asked) == result.comparison.answers["tuned"][0].text, "a run opens as what was trained"
     if opened.has_base_below:

@@ -31,7 +31,7 @@ def identity(recipe: dict[str, Any], base: Path, data: Prepared) -> dict[str, An
     return {
         "recipe": recipe,
         "data": {"training": data.examples.digest(), "held_out": data.held_out.samples.digest()},
-        "base": {path.name: _weights(path) for path in sorted((base / "config.json", *base.glob("*.safetensors*")))},
+        "base": {path.name: file_hash(path) for path in sorted((base / "config.json", *base.glob("*.safetensors*")))},
         "versions": {name: packages[name] for name in VERSIONS},
     }
 
@@ -79,7 +79,7 @@ def _changed(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, 
     return [(name, then.get(name), now.get(name)) for name in names if then.get(name) != now.get(name)]
 
 
-def _weights(path: Path) -> str:
+def file_hash(path: Path) -> str:
     """Size and SHA-256: of the whole file, or of a large safetensors file's header (8 bytes of length, then JSON)."""
     size = path.stat().st_size
     with path.open("rb") as file:

@@ -12,10 +12,11 @@ from transformers import AutoModelForCausalLM
 
 from lorafit import hardware
 from lorafit.adapters.save import load_trained
-from lorafit.data.template import PLAIN_STOPS, ChatTemplate, Renderer
+from lorafit.data.template import PLAIN_STOPS, ChatTemplate, Renderer, choose_template
 from lorafit.errors import LorafitError
 from lorafit.export.gguf import Exported, export_gguf, reference_of
 from lorafit.export.merge import ANSWER_TOKENS, Merged, merge
+from lorafit.identity import file_hash
 from lorafit.model.hub import find_model, load_tokenizer, read_config
 from lorafit.model.load import Base, load_base, longest_sequence, quiet_transformers
 from lorafit.observe.console import Console
@@ -33,6 +34,30 @@ class Opened:
     base: Base
     model: Any
     renderer: Renderer
+    trained: Path | None = None
+
+    def fingerprint(self) -> dict[str, str]:
+        """What tells this model from another: hashes of its configuration and weights, and of what was trained."""
+        folders = {"base": self.base.folder} | ({"trained": self.trained} if self.trained else {})
+        return {
+            f"{name}: {path.name}": file_hash(path)
+            for name, folder in folders.items()
+            for path in sorted((*folder.glob("*config.json"), *folder.glob("*.safetensors*")))
+        }
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether there is nothing but a base."""
+        return self.model is self.base.model and self.recipe.adapter.method == "lora"
+
+    @property
+    def method(self) -> str:
+        """What was done to the base, in words."""
+        if self.is_bare:
+            return ""
+        if self.recipe.adapter.method == "none":
+            return "full fine-tuning"
+        return {"none": "LoRA", "nf4": "QLoRA (nf4)", "int8": "LoRA on 8 bits"}[self.base.quantization]
 
     @property
     def has_base_below(self) -> bool:
@@ -65,7 +90,33 @@ def open_run(path: str | Path, checkpoint: int | None = None, remote_code: bool 
     name = read_json(run.data)["template"]
     stops = (PLAIN_STOPS[name],) if name in PLAIN_STOPS else ()
     template = ChatTemplate(name, run.template.read_text(encoding="utf-8"), stops)
-    return Opened(run, recipe, base, model, Renderer(tokenizer, template))
+    return Opened(run, recipe, base, model, Renderer(tokenizer, template), trained)
+
+
+def open_bare(
+    name: str,
+    adapter: Path | None = None,
+    template: str = "auto",
+    quantization: str = "none",
+    remote_code: bool = False,
+) -> Opened:
+    """A model that is no run: a folder or a hub id, alone or with a PEFT adapter; its run folder is evaluations/NAME.
+
+    Raises ModelError, AdapterError and DataError when the parts are missing or do not fit.
+    """
+    recipe = Recipe(model={"name": name, "quantization": quantization}, data={"train": "none", "template": template})
+    chosen = hardware.choose(recipe.model.device, recipe.model.dtype)
+    folder = find_model(name, None, remote_code)
+    tokenizer = load_tokenizer(folder, remote_code)
+    renderer = Renderer(tokenizer, choose_template(tokenizer, template))
+    base = load_base(folder, chosen, recipe.model.quantization, remote_code=remote_code)
+    model = base.model.eval() if adapter is None else load_trained(base, recipe.adapter, adapter)
+    return Opened(RunFolder(bare_folder(name, adapter)), recipe, base, model, renderer, adapter)
+
+
+def bare_folder(name: str, adapter: Path | None = None) -> Path:
+    """Where what is found out about a model that is no run is kept."""
+    return Path("evaluations") / (Path(name).name if adapter is None else f"{Path(name).name}+{adapter.name}")
 
 
 def export_merged(opened: Opened, target: Path, dtype: str, console: Console) -> Merged:

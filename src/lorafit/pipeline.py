@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from lorafit.data.prepare import Prepared
 from lorafit.data.samples import lengths_of
 from lorafit.data.template import Renderer
 from lorafit.errors import DoesNotFit, LorafitError, RunError
+from lorafit.evaluate.question import Question
+from lorafit.evaluate.questions import questions_of
 from lorafit.evaluate.samples import Comparison, base_answers, comparison_tables, score, tuned_answers
 from lorafit.identity import identity, machine, machine_differences
 from lorafit.infer.generate import Answer
@@ -33,7 +36,6 @@ from lorafit.observe.rules.table import examine
 from lorafit.observe.run_facts import facts_of
 from lorafit.reading import model_of, read
 from lorafit.recipe import Recipe
-from lorafit.records import Conversation
 from lorafit.report.page import write_report
 from lorafit.run import (
     RunFolder,
@@ -117,8 +119,9 @@ def carry_out(
         _say_model(console, recipe, chosen)
         if rerouted:
             console.say(f"    {rerouted}")
-        prompts = data.held_out.conversations[: recipe.evaluate.prompts]
-        answers = _base_answers(recipe, console, base, renderer, prompts, data)
+        held_out = data.held_out.conversations
+        questions = list(islice(questions_of(lambda: held_out), recipe.evaluate.prompts))
+        answers = _base_answers(recipe, console, base, renderer, questions, data)
         with console.working("adding the adapter"):
             injection = inject(base, recipe.adapter, recipe.train.seed)
         if recipe.adapter.method == "lora" and not Path(recipe.model.name).exists():
@@ -145,11 +148,11 @@ def carry_out(
         if planned and planned.plan and watch:
             compare(run, console, planned.plan, watch)
         comparison = None
-        if prompts and not outcome.interrupted:
+        if questions and not outcome.interrupted:
             load_weights(injection.model, recipe.adapter, best_weights(recipe, run))
-            with console.working("the tuned model answers held-out prompts", total=len(prompts)) as advance:
-                answers |= tuned_answers(injection.model, renderer, prompts, recipe.evaluate.max_new_tokens, advance)
-            comparison = score(prompts, answers)
+            with console.working("the tuned model answers held-out prompts", total=len(questions)) as advance:
+                answers |= tuned_answers(injection.model, renderer, questions, recipe.evaluate.max_new_tokens, advance)
+            comparison = score(questions, answers, recipe.evaluate.metrics)
             comparison.save(run.evaluation)
             write_json(run.findings, to_json(examine(facts_of(run))))  # the answers are evidence, too
             for table in comparison_tables(comparison):
@@ -226,15 +229,17 @@ def _base_answers(
     console: Console,
     base: Base,
     renderer: Renderer,
-    prompts: Sequence[Conversation],
+    questions: Sequence[Question],
     data: Prepared,
 ) -> dict[str, tuple[Answer, ...]]:
-    if not prompts:
+    if not questions:
         return {}
     shots = data.training.conversations[: recipe.evaluate.shots]
-    total = len(prompts) * (2 if shots else 1)
+    total = len(questions) * (2 if shots else 1)
     with console.working("the base answers held-out prompts", total=total) as advance:
-        return base_answers(base.model, renderer, prompts, shots, recipe.evaluate.max_new_tokens, advance)
+        answers = base_answers(base.model, renderer, questions, shots, recipe.evaluate.max_new_tokens, advance)
+    score(questions, answers, recipe.evaluate.metrics)  # metrics that these rows do not suit are said before training
+    return answers
 
 
 def _summary(outcome: Outcome) -> str:

@@ -9,3 +9,5 @@ NAME = "builtin"
 MODEL = Path(__file__).parent / "model"
 TRAIN = Path(__file__).parent / "data" / "train.json"
 HELD_OUT = Path(__file__).parent / "data" / "held_out.json"
+# Prose about many things, written for this: what a model forgets of the world shows in how likely it finds it.
+GENERAL = tuple(Path(__file__).parent / "text" / f"general_{language}.txt" for language in ("en", "zh"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,10 +40,10 @@ class FileRows:
         return self.decoder.encoding if self.decoder else ""
 
 
-def read_file(opened: Opened, longest_text: int = _LONGEST_TEXT) -> FileRows:
+def read_file(opened: Opened, longest_text: int = _LONGEST_TEXT, columns: Sequence[str] = ()) -> FileRows:
     """The rows of an opened file, read as they are asked for.
 
-    longest_text: characters of a row that is cut from plain text or a document.
+    longest_text: characters of a row that is cut from plain text or a document. columns: of a CSV file without names.
     Raises DataError for files that hold no rows or cannot be read; single rows that are broken come as Rejected.
     """
     name, ending, head = opened.name, opened.file.ending, opened.head
@@ -65,7 +65,7 @@ def read_file(opened: Opened, longest_text: int = _LONGEST_TEXT) -> FileRows:
         raise DataError(
             f"{name} is no {expected} file, though its name says so: it is damaged or cut off. Get it again."
         )
-    return _noted(_text_rows(opened, expected, longest_text), expected)
+    return _noted(_text_rows(opened, expected, longest_text, columns), expected)
 
 
 def read_records(path: str | Path) -> list[Record]:
@@ -86,7 +86,7 @@ def read_records(path: str | Path) -> list[Record]:
     return records
 
 
-def _text_rows(opened: Opened, expected: str, longest_text: int) -> FileRows:
+def _text_rows(opened: Opened, expected: str, longest_text: int, columns: Sequence[str]) -> FileRows:
     name = opened.name
     decoder = Decoder(name)
     chunks = decoder.decoded(opened.chunks(), opened.is_whole)
@@ -106,9 +106,8 @@ def _text_rows(opened: Opened, expected: str, longest_text: int) -> FileRows:
     if expected == "CSV" or (expected in ("JSON", "") and delimiter):
         # A table of one column has no delimiter.
         delimiter = delimiter or ("\t" if opened.file.ending == ".tsv" else ",")
-        return FileRows(
-            opened, "TSV" if delimiter == "\t" else "CSV", table.read_table(text(), name, delimiter), decoder
-        )
+        rows = table.read_table(text(), name, delimiter, columns)
+        return FileRows(opened, "TSV" if delimiter == "\t" else "CSV", rows, decoder)
     if expected == "JSON":
         return FileRows(opened, "JSON", json_rows.read_values(text(), name), decoder)
     return FileRows(opened, "text", plain.read_text(text(), name, longest_text), decoder)

@@ -98,6 +98,17 @@ def iterate_conversations(
                 break
 
 
+def iterate_rows(settings: DataSettings) -> Iterator[Record | Rejected]:
+    """The rows of data.train as their files have them, in the order of `iterate_conversations`."""
+    for source in resolve(settings):
+        left = source.limit
+        for file in source.files:
+            with _Opened(file, settings) as opened:
+                for row in islice(opened.rows, left):
+                    yield row
+                    left = None if left is None else left - 1
+
+
 def describe_sources(settings: DataSettings, held_out: bool = False) -> list[Description]:
     """What each file is taken for (of a source, the first twenty), told from its first hundred rows.
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lorafit.data.kept import message_of
-from lorafit.records import Conversation, Message, Source
+from lorafit.records import Message, Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,66 +12,71 @@ from rich.table import Table
 from rich.text import Text
 
 from lorafit.data.template import Renderer
-from lorafit.evaluate.metrics.measured import mean_of
-from lorafit.evaluate.metrics.overlap import exact_match, token_f1
-from lorafit.evaluate.metrics.significance import interval
+from lorafit.evaluate.metrics import Measured, Texts, measure, named
+from lorafit.evaluate.metrics.overlap import exact_match
+from lorafit.evaluate.question import Question
+from lorafit.evaluate.summary import estimate, metric_rows
 from lorafit.infer.generate import Answer, answer_prompts
 from lorafit.model.load import longest_sequence
 from lorafit.records import Conversation, Message
 from lorafit.run import write_json, write_text
 
-SCORES: dict[str, Callable[[str, str], float]] = {"exact_match": exact_match, "token_f1": token_f1}
-
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Answers of each speaker (`base`, `base + 3 shots`, `tuned`) to each prompt, and their scores.
+    """Answers of each speaker (`base`, `base + 3 shots`, `tuned`) to each question, and their scores by metric."""
 
-    scores[speaker][score] is (mean, low, high), a 95 % bootstrap interval over the prompts.
-    """
-
-    prompts: tuple[Conversation, ...]
+    questions: tuple[Question, ...]
     answers: Mapping[str, tuple[Answer, ...]]
-    scores: Mapping[str, Mapping[str, tuple[float, float, float]]]
+    measured: Mapping[str, Mapping[str, Measured]]
 
     def save(self, folder: Path) -> None:
         """Write samples.jsonl, a prompt a line, and scores.json."""
         folder.mkdir(parents=True, exist_ok=True)
         lines = []
-        for number, conversation in enumerate(self.prompts):
+        for place, question in enumerate(self.questions):
             line: dict[str, Any] = {
-                "prompt": [{"role": m.role, "content": m.content} for m in conversation.prompt],
-                "reference": conversation.answer,
+                "prompt": [{"role": m.role, "content": m.content} for m in question.messages],
+                "reference": question.references[0],
             }
             for speaker, answers in self.answers.items():
-                answer = answers[number]
-                scored = {name: measure(answer.text, conversation.answer) for name, measure in SCORES.items()}
-                line[speaker] = {"text": answer.text, "ended": answer.ended, **scored}
+                scored = {name: float(one.samples[place]) for name, one in self.measured[speaker].items()}
+                line[speaker] = {**asdict(answers[place]), **scored}
             lines.append(json.dumps(line, ensure_ascii=False) + "\n")
         write_text(folder / "samples.jsonl", "".join(lines))
-        scores = {
-            speaker: {name: dict(zip(("mean", "low", "high"), values, strict=True)) for name, values in named.items()}
-            for speaker, named in self.scores.items()
+        metrics = [named(name) for name in next(iter(self.measured.values()))]
+        content = {
+            "prompts": len(self.questions),
+            "scores": {
+                speaker: {name: _interval(one) for name, one in scored.items()}
+                for speaker, scored in self.measured.items()
+            },
+            "metrics": metric_rows(metrics, self.measured),
         }
-        write_json(folder / "scores.json", {"prompts": len(self.prompts), "scores": scores})
+        write_json(folder / "scores.json", content)
+
+
+def _interval(measured: Measured) -> dict[str, Any]:
+    found = estimate(measured)
+    return {"mean": found["score"], "low": found["low"], "high": found["high"]}
 
 
 def base_answers(
     model: Any,
     renderer: Renderer,
-    prompts: Sequence[Conversation],
+    questions: Sequence[Question],
     shots: Sequence[Conversation],
     max_new_tokens: int,
     advance: Callable[[int], None] = lambda done: None,
 ) -> dict[str, tuple[Answer, ...]]:
     """What the base says, and what it says with examples before the prompt. To be asked before training: some
     adapters (PiSSA, trained biases) change the base's own weights."""
-    asked = [renderer.prompt_ids(c.prompt, c.tools) for c in prompts]
+    asked = [renderer.prompt_ids(q.messages, q.tools) for q in questions]
     answers = {"base": tuple(answer_prompts(model, renderer, asked, max_new_tokens, advance))}
     if shots:
         longest = longest_sequence(model)
         room = None if longest is None else longest - max_new_tokens
-        asked = [few_shot_prompt(renderer, shots, c.prompt, room, c.tools) for c in prompts]
+        asked = [few_shot_prompt(renderer, shots, q.messages, room, q.tools) for q in questions]
         answers[f"base + {len(shots)} shots"] = tuple(answer_prompts(model, renderer, asked, max_new_tokens, advance))
     return answers
 
@@ -79,24 +84,24 @@ def base_answers(
 def tuned_answers(
     model: Any,
     renderer: Renderer,
-    prompts: Sequence[Conversation],
+    questions: Sequence[Question],
     max_new_tokens: int,
     advance: Callable[[int], None] = lambda done: None,
 ) -> dict[str, tuple[Answer, ...]]:
-    asked = [renderer.prompt_ids(c.prompt, c.tools) for c in prompts]
+    asked = [renderer.prompt_ids(q.messages, q.tools) for q in questions]
     return {"tuned": tuple(answer_prompts(model, renderer, asked, max_new_tokens, advance))}
 
 
-def score(prompts: Sequence[Conversation], answers: Mapping[str, tuple[Answer, ...]]) -> Comparison:
-    """Score each speaker's answers against the references."""
-    scores: dict[str, dict[str, tuple[float, float, float]]] = {}
-    for speaker, given in answers.items():
-        scores[speaker] = {}
-        for name, measure in SCORES.items():
-            values = [measure(answer.text, c.answer) for answer, c in zip(given, prompts, strict=True)]
-            estimate = interval(mean_of(values))
-            scores[speaker][name] = (estimate.score, estimate.low, estimate.high)
-    return Comparison(tuple(prompts), answers, scores)
+def score(
+    questions: Sequence[Question], answers: Mapping[str, tuple[Answer, ...]], metrics: Sequence[str]
+) -> Comparison:
+    """Score each speaker's answers against the references. Raises DataError where they lack what a metric takes."""
+    references = [question.references for question in questions]
+    measured = {
+        speaker: measure(metrics, Texts([one.text for one in given], references, [one.ended for one in given]))
+        for speaker, given in answers.items()
+    }
+    return Comparison(tuple(questions), answers, measured)
 
 
 def few_shot_prompt(
@@ -127,24 +132,32 @@ def comparison_tables(comparison: Comparison, shown: int = 6) -> Iterator[Table]
     table = Table(title="held-out prompts", show_lines=True, title_justify="left")
     for column in ("prompt", "reference", *speakers):
         table.add_column(column, overflow="fold", ratio=1)
-    for number, conversation in enumerate(comparison.prompts[:shown]):
-        asked = next(m.content for m in reversed(conversation.prompt) if m.role == "user")
-        cells = [Text(_short(asked)), Text(_short(conversation.answer))]
+    for place, question in enumerate(comparison.questions[:shown]):
+        cells = [Text(_short(question.asked)), Text(_short(question.references[0]))]
         for speaker in speakers:
-            answer = comparison.answers[speaker][number].text
-            right = exact_match(answer, conversation.answer) == 1
+            answer = comparison.answers[speaker][place].text
+            right = any(exact_match(answer, reference) == 1 for reference in question.references)
             cells.append(Text(_short(answer) or "(nothing)", style="green" if right else ""))
         table.add_row(*cells)
     yield table
-    count = len(comparison.prompts)
+    names = list(next(iter(comparison.measured.values())))
+    count = len(comparison.questions)
     scores = Table(title=f"scores on {count} held-out prompts (95 % interval)", title_justify="left")
     scores.add_column("")
-    for name in SCORES:
+    for name in names:
         scores.add_column(name.replace("_", " "), justify="right")
-    for speaker, named in comparison.scores.items():
-        figures = [f"{mean:.1%} ({low:.0%} to {high:.0%})" for mean, low, high in named.values()]
-        scores.add_row(speaker, *figures)
+    for speaker, measured in comparison.measured.items():
+        scores.add_row(speaker, *(_figure(name, measured[name]) for name in names))
     yield scores
+
+
+def _figure(name: str, measured: Measured) -> str:
+    found, share = estimate(measured), named(name).is_share
+    score, low, high = found["score"], found["low"], found["high"]
+    text = f"{score:.1%}" if share else f"{score:.2f}"
+    if low is None:
+        return text
+    return f"{text} ({low:.0%} to {high:.0%})" if share else f"{text} ({low:.2f} to {high:.2f})"
 
 
 def _short(text: str, characters: int = 160) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from lorafit.errors import LorafitError
 from lorafit.settings import Settings
 
 
@@ -16,3 +17,17 @@ class EvaluateSettings(Settings):
 
     max_new_tokens: int = Field(128, ge=1)
     """The longest answer in tokens."""
+
+    metrics: list[str] = Field(["exact_match", "token_f1"], min_length=1)
+    """The scores of the answers: names of docs/metrics.md, or functions of your own as FILE.py:FUNCTION."""
+
+    @field_validator("metrics")
+    @classmethod
+    def _are_known(cls, names: list[str]) -> list[str]:
+        from lorafit.evaluate.metrics import checked  # with what metrics need, which parsing a recipe does not
+
+        try:
+            checked(names)
+        except LorafitError as error:
+            raise ValueError(str(error)) from None
+        return names

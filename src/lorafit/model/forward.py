@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lorafit.data.pack import make_row
 from lorafit.ops.attention import PACKED, attention_of
-from lorafit.ops.loss import head_cross_entropy, summed_cross_entropy
+from lorafit.ops.loss import head_cross_entropy, summed_cross_entropy, token_losses
 from lorafit.records import Row, Sample, Source
 
 NEIGHBOUR_TOLERANCE = 1e-6
@@ -40,18 +40,32 @@ class Forward:
     def __call__(self, row: Row) -> Tensor:
         """The sum over the row's supervised tokens of -log p(token), in nats; a scalar with a gradient."""
         row = row.to(self.device)
+        found = self._at_supervised(row)
+        if self._head is not None:
+            return head_cross_entropy(found, self._head.weight, self._head.bias, row.targets, row.weights)
+        return summed_cross_entropy(found, row.targets, row.weights)
+
+    @torch.no_grad()
+    def token_losses(self, row: Row) -> tuple[Tensor, Tensor]:
+        """Of every supervised token of the row -log p in nats, float32 [S], and whether it is the likeliest one,
+        bool [S]; the weights are left out."""
+        row = row.to(self.device)
+        found = self._at_supervised(row)
+        return token_losses(found, row.targets, self._head)
+
+    def _at_supervised(self, row: Row) -> Tensor:
+        """At the supervised places what the head is given, [S, D]; its logits [S, V] where there is no plain head."""
         extra: dict[str, Any] = {"row_layout": row.layout} if self.packed else {}
         if self._positions:
             extra["position_ids"] = row.position_ids[None]
         if self._head is not None:
             plain = _plain_model(self.model)
-            hidden_TD = plain.get_decoder()(input_ids=row.token_ids[None], use_cache=False, **extra)[0][0]
-            hidden_SD, head = hidden_TD[row.predict], self._head
-            return head_cross_entropy(hidden_SD, head.weight, head.bias, row.targets, row.weights)
+            hidden_TD: Tensor = plain.get_decoder()(input_ids=row.token_ids[None], use_cache=False, **extra)[0][0]
+            return hidden_TD[row.predict]
         if self._selects:
             extra["logits_to_keep"] = row.predict
-        logits = self.model(input_ids=row.token_ids[None], use_cache=False, **extra).logits[0]
-        return summed_cross_entropy(logits if self._selects else logits[row.predict], row.targets, row.weights)
+        logits: Tensor = self.model(input_ids=row.token_ids[None], use_cache=False, **extra).logits[0]
+        return logits if self._selects else logits[row.predict]
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
 from lorafit.hardware import kind_of
@@ -36,6 +36,19 @@ def head_cross_entropy(
     """
     result: Tensor = _HeadCrossEntropy.apply(hidden_SD, weight_VD, bias_V, targets_S, weights_S)
     return result
+
+
+def token_losses(found_S: Tensor, targets_S: Tensor, head: nn.Linear | None) -> tuple[Tensor, Tensor]:
+    """-log p(target) of each token, in nats, float32 [S], and whether the target is the likeliest token, bool [S].
+
+    found_S: hidden states [S, D] and their head, or, without one, logits [S, V]. `CHUNK` tokens at a time.
+    """
+    losses, likeliest = [found_S.new_zeros(0, dtype=torch.float32)], [targets_S.new_zeros(0, dtype=torch.bool)]
+    for found_C, targets_C in zip(found_S.split(CHUNK), targets_S.split(CHUNK), strict=True):
+        logits_CV = (found_C if head is None else head(found_C)).float()
+        losses.append(cross_entropy(logits_CV, targets_C, reduction="none"))
+        likeliest.append(logits_CV.argmax(-1) == targets_C)
+    return torch.cat(losses), torch.cat(likeliest)
 
 
 class _HeadCrossEntropy(torch.autograd.Function):

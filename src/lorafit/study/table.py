@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lorafit.evaluate.metrics import METRICS
+from lorafit.report.evaluation_view import TITLES
 from lorafit.report.words import NONE, figure, is_number, size
 from lorafit.study.axes import label
 from lorafit.study.folder import Entry, Study
@@ -103,11 +105,14 @@ FIXED = (
 def measures_of(study: Study) -> list[Measure]:
     """Those that some run has: the held-out loss, every score of its evaluation, then what it cost."""
     names = dict.fromkeys(name for entry in study.entries for name in entry.figures.get("scores", {}))
-    scores = [
-        Measure(name.replace("_", " ").replace(" f1", " F1"), ("scores", name), "quality", better="high")
-        for name in names
-    ]
+    scores = [_score(name) for name in names]
     return [m for m in (LOSS, *scores, *FIXED) if any(m.of(entry) is not None for entry in study.entries)]
+
+
+def _score(name: str) -> Measure:
+    ends: dict[str, Literal["low", "high", ""]] = {"lower": "low", "higher": "high", "": ""}
+    better = METRICS[name].better if name in METRICS else "higher"  # a metric of the user's own
+    return Measure(TITLES.get(name, name.replace("_", " ")), ("scores", name), "quality", better=ends[better])
 
 
 def groups_of(study: Study) -> list[Group]:

@@ -59,3 +59,15 @@ def test_an_open_quote_is_named_by_its_row(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("lorafit.data.readers.table._LONGEST", 1000)
     with pytest.raises(DataError, match=r"rows\.csv, row 2: this row cannot be read"):
         rows('prompt,answer\nq,a\nq,"open\n' + "q,a\n" * 1000)
+
+
+@pytest.mark.parametrize("header", ["", "prompt,answer\n"])
+def test_names_are_given_where_the_file_has_none(header: str) -> None:
+    found = list(read_table([header + " q ,a\nq2\nq3,a3\n"], "rows.csv", ",", ("prompt", "answer")))
+    assert [(row.source.row, row.fields) for row in found if not isinstance(row, Rejected)] == [
+        (1, {"prompt": " q ", "answer": "a"}),
+        (3, {"prompt": "q3", "answer": "a3"}),
+    ]
+    assert [row.problem for row in found if isinstance(row, Rejected)] == [
+        "the row has 1 cells, but there are names for 2 columns: is a quote missing?"
+    ]

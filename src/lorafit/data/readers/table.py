@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from lorafit.data.convert import Rejected
 from lorafit.data.readers.decoded import lines
@@ -36,8 +37,12 @@ def delimiter_of(head: str, is_whole: bool) -> str | None:
     return best
 
 
-def read_table(chunks: Iterable[str], name: str, delimiter: str) -> Iterator[Record | Rejected]:
+def read_table(
+    chunks: Iterable[str], name: str, delimiter: str, columns: Sequence[str] = ()
+) -> Iterator[Record | Rejected]:
     """Rows by the names in the first line; row 1 is the one after it. Columns without a name are left out.
+
+    columns: the names where the file has none; a first line that says the same is still no row.
 
     A row with too many or too few cells is rejected. Raises DataError for a header with one name twice, and for a quote
     that is never closed.
@@ -45,7 +50,10 @@ def read_table(chunks: Iterable[str], name: str, delimiter: str) -> Iterator[Rec
     rows = _cells((line + "\n" for line in lines(chunks)), delimiter)
     number = 0
     try:
-        header = [cell.strip() for cell in next((row for row in rows if any(map(str.strip, row))), [])]
+        first = next((row for row in rows if any(map(str.strip, row))), [])
+        header = [cell.strip() for cell in first]
+        if columns and header != list(columns):
+            header, rows = list(columns), chain([first], rows)
         twice = [column for column, count in Counter(header).items() if count > 1 and column]
         if twice:
             raise DataError(
@@ -59,7 +67,8 @@ def read_table(chunks: Iterable[str], name: str, delimiter: str) -> Iterator[Rec
             if len(cells) == len(header):
                 yield Record({column: cell for column, cell in zip(header, cells, strict=True) if column}, source)
             else:
-                problem = f"{len(cells)} cells, but the first line names {len(header)} columns"
+                named = "there are names for" if columns else "the first line names"
+                problem = f"{len(cells)} cells, but {named} {len(header)} columns"
                 yield Rejected(Record({"cells": cells}, source), "", f"the row has {problem}: is a quote missing?")
     except csv.Error as error:
         raise DataError(

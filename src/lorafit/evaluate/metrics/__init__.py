@@ -9,7 +9,7 @@ sentence(compare(base["bleu"], tuned["bleu"]), METRICS["bleu"])
 from lorafit.evaluate.metrics.measured import Measured, mean_of, ratio_of
 from lorafit.evaluate.metrics.sentence import sentence
 from lorafit.evaluate.metrics.significance import Difference, Estimate, compare, interval
-from lorafit.evaluate.metrics.table import E2E, METRICS, Metric, measure, named
+from lorafit.evaluate.metrics.table import E2E, METRICS, Metric, checked, measure, named
 from lorafit.evaluate.metrics.texts import Texts
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Measured",
     "Metric",
     "Texts",
+    "checked",
     "compare",
     "interval",
     "mean_of",

@@ -8,12 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Combine = Callable[[Array], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How a score is read. better: which way is good, "" for neither. high: the most it can be, inf for no bound; the
+    least is 0."""
+
+    name: str
+    better: Literal["higher", "lower", ""]
+    high: float
+
+    @property
+    def is_share(self) -> bool:
+        """Between 0 and 1, and so shown in per cent and its differences in points."""
+        return self.high == 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
+from lorafit.evaluate.metrics.measured import Scale
 from lorafit.evaluate.metrics.significance import Difference
-from lorafit.evaluate.metrics.table import Metric
 
 _WORDS = {"higher": ("better", "worse"), "lower": ("worse", "better"), "": ("higher", "lower")}
 
 
-def sentence(difference: Difference, metric: Metric) -> str:
+def sentence(difference: Difference, metric: Scale) -> str:
     """Such as "better by 3.1 points (95 % interval 1.2 to 5.0)". Shares between 0 and 1 are told in points of 100."""
     unit, scale, digits = (" points", 100, 1) if metric.is_share else ("", 1, 2)
     value, low, high = (scale * figure for figure in (difference.value, difference.low, difference.high))

@@ -68,10 +68,10 @@ def compare(base: Measured, other: Measured, draws: int = DRAWS, seed: int = 0) 
     """
     if base.sums.shape != other.sums.shape:
         raise DataError(
-            f"Systems can be compared only on the same prompts and references: one has {len(base.sums):,} samples, "
-            f"the other {len(other.sums):,}."
+            f"Systems can be compared only on the same prompts and references: one has {len(base.samples):,} samples, "
+            f"the other {len(other.samples):,}."
         )
-    value, samples = other.score - base.score, len(base.sums)
+    value, samples = other.score - base.score, len(base.samples)
     if not (base.resampled and other.resampled):
         return Difference(value, math.nan, math.nan, math.nan, samples, math.nan)
     one, two = grouped(base.sums), grouped(other.sums)

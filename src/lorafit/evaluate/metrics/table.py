@@ -9,56 +9,49 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lorafit.errors import DataError, RecipeError
-from lorafit.evaluate.metrics import bleu, cider, classes, meteor, nist, overlap, shape, structure
-from lorafit.evaluate.metrics.measured import Measured
+from lorafit.evaluate.metrics import bleu, cider, classes, meteor, nist, overlap, own, shape, structure
+from lorafit.evaluate.metrics.measured import Measured, Scale
 from lorafit.evaluate.metrics.texts import Texts
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
-    """takes: what it needs beside the answers. better: which way is good, "" for neither. high: the most it can be,
-    inf for no bound; the least is 0. package: what must be installed for it.
+class Metric(Scale):
+    """takes: what it needs beside the answers. package: what must be installed for it. whole: its score can be had only
+    of all answers at once, and not from the sums over parts of them.
     """
 
-    name: str
     measure: Callable[[Texts], Measured]
     takes: Literal["references", "labels", "ended", "schema", ""]
-    better: Literal["higher", "lower", ""]
-    high: float
     package: str = ""
-
-    @property
-    def is_share(self) -> bool:
-        """Between 0 and 1, and so shown in per cent and its differences in points."""
-        return self.high == 1
+    whole: bool = False
 
 
 _INF = math.inf
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("exact_match", overlap.measure_exact_match, "references", "higher", 1),
-        Metric("token_f1", overlap.measure_token_f1, "references", "higher", 1),
-        Metric("bleu", bleu.measure_bleu, "references", "higher", 1, "sacrebleu"),
-        Metric("chrf", bleu.measure_chrf, "references", "higher", 1, "sacrebleu"),
-        Metric("rouge_1", overlap.measure_rouge_1, "references", "higher", 1),
-        Metric("rouge_2", overlap.measure_rouge_2, "references", "higher", 1),
-        Metric("rouge_l", overlap.measure_rouge_l, "references", "higher", 1),
-        Metric("nist", nist.measure_nist, "references", "higher", _INF, "sacrebleu"),
-        Metric("nist_pymteval", nist.measure_nist_pymteval, "references", "higher", _INF, "sacrebleu"),
-        Metric("meteor", meteor.measure_meteor, "references", "higher", 1, "snowballstemmer"),
-        Metric("cider", cider.measure_cider, "references", "higher", 10),
-        Metric("bleu_e2e", bleu.measure_bleu_e2e, "references", "higher", 1, "sacrebleu"),
-        Metric("rouge_l_e2e", overlap.measure_rouge_l_e2e, "references", "higher", 1),
-        Metric("distinct_1", shape.measure_distinct_1, "", "higher", 1),
-        Metric("distinct_2", shape.measure_distinct_2, "", "higher", 1),
-        Metric("length", shape.measure_length, "", "", _INF),
-        Metric("length_ratio", shape.measure_length_ratio, "references", "", _INF),
-        Metric("stop_rate", shape.measure_stop_rate, "ended", "higher", 1),
-        Metric("accuracy", classes.measure_accuracy, "labels", "higher", 1),
-        Metric("macro_f1", classes.measure_macro_f1, "labels", "higher", 1),
-        Metric("json_valid", structure.measure_json_valid, "", "higher", 1),
-        Metric("json_schema", structure.measure_json_schema, "schema", "higher", 1, "jsonschema"),
+        Metric("exact_match", "higher", 1, overlap.measure_exact_match, "references"),
+        Metric("token_f1", "higher", 1, overlap.measure_token_f1, "references"),
+        Metric("bleu", "higher", 1, bleu.measure_bleu, "references", "sacrebleu"),
+        Metric("chrf", "higher", 1, bleu.measure_chrf, "references", "sacrebleu"),
+        Metric("rouge_1", "higher", 1, overlap.measure_rouge_1, "references"),
+        Metric("rouge_2", "higher", 1, overlap.measure_rouge_2, "references"),
+        Metric("rouge_l", "higher", 1, overlap.measure_rouge_l, "references"),
+        Metric("nist", "higher", _INF, nist.measure_nist, "references", "sacrebleu", whole=True),
+        Metric("nist_pymteval", "higher", _INF, nist.measure_nist_pymteval, "references", "sacrebleu", whole=True),
+        Metric("meteor", "higher", 1, meteor.measure_meteor, "references", "snowballstemmer"),
+        Metric("cider", "higher", 10, cider.measure_cider, "references", whole=True),
+        Metric("bleu_e2e", "higher", 1, bleu.measure_bleu_e2e, "references", "sacrebleu"),
+        Metric("rouge_l_e2e", "higher", 1, overlap.measure_rouge_l_e2e, "references"),
+        Metric("distinct_1", "higher", 1, shape.measure_distinct_1, "", whole=True),
+        Metric("distinct_2", "higher", 1, shape.measure_distinct_2, "", whole=True),
+        Metric("length", "", _INF, shape.measure_length, ""),
+        Metric("length_ratio", "", _INF, shape.measure_length_ratio, "references"),
+        Metric("stop_rate", "higher", 1, shape.measure_stop_rate, "ended"),
+        Metric("accuracy", "higher", 1, classes.measure_accuracy, "labels"),
+        Metric("macro_f1", "higher", 1, classes.measure_macro_f1, "labels", whole=True),
+        Metric("json_valid", "higher", 1, structure.measure_json_valid, ""),
+        Metric("json_schema", "higher", 1, structure.measure_json_schema, "schema", "jsonschema"),
     )
 }
 E2E = ("bleu_e2e", "nist", "meteor", "rouge_l_e2e", "cider")  # what the E2E scorer prints, in its order
@@ -80,10 +73,31 @@ def measure(names: Sequence[str], texts: Texts) -> dict[str, Measured]:
     return measured
 
 
+def checked(names: Sequence[str], schema: bool = False) -> list[Metric]:
+    """The metrics of these names, tried on one answer: so that nothing is missing when a million are there.
+
+    schema: whether there is a JSON Schema. Raises as `measure` does.
+    """
+    metrics = [named(name) for name in names]
+    texts = Texts(["a"], [["a"]], [True], {} if schema else None)
+    for metric in metrics:
+        if metric.package:
+            metric.measure(texts)
+        if metric.takes == "schema" and not schema:
+            raise DataError(f"{metric.name} needs a JSON Schema (--schema FILE).")
+    return metrics
+
+
 def named(name: str) -> Metric:
-    """The metric of this name. Raises RecipeError with the nearest names."""
+    """The metric of this name; FILE.py:FUNCTION or MODULE:FUNCTION is the user's own (own.py).
+
+    Raises RecipeError with the nearest names, DataError for a function that is not there.
+    """
     if name in METRICS:
         return METRICS[name]
+    if ":" in name:
+        mine = own.load(name)
+        return Metric(name, mine.scale.better, mine.scale.high, mine.measure, "")
     near = difflib.get_close_matches(name.lower().replace("-", "_"), METRICS, n=3, cutoff=0.5)
     meant = f"; did you mean {' or '.join(near)}?" if near else "."
     raise RecipeError(f"There is no metric {name!r}{meant}\nThe metrics are {', '.join(METRICS)}.")

@@ -21,8 +21,10 @@ from torch import Tensor, nn
 
 from lorafit.adapters.fast import frozen_product
 from lorafit.errors import AdapterError
-from lorafit.infer.engine.low_rank import Block, LowRank, Owner, make_block
 from lorafit.model.quantize import is_quantized
+
+# (adapter, tokens): to whom the tokens of a row belong, one after another; None is the base.
+Owner = tuple[str | None, int]
 
 
 class Adapters:
@@ -32,8 +34,7 @@ class Adapters:
         self.model = model
         self._known: dict[str, tuple[Any, ...]] = {}
         self._layers: list[Any] = []
-        self._low_rank: list[LowRank] = []
-        self._stacked: tuple[str, ...] = ()
+        self._low_rank: list[_LowRank] = []
         self._others: list[Any] = []
         self._plain: set[str] = set()
 
@@ -54,9 +55,9 @@ class Adapters:
             return set()
         modules = [m for m in self.model.modules() if isinstance(m, (BaseTunerLayer, AuxiliaryTrainingWrapper))]
         self._layers = [module for module in modules if _is_linear(module)]
-        self._low_rank, self._stacked = [LowRank(layer) for layer in self._layers], ()
         self._others = [module for module in modules if not _is_linear(module)]
         self._plain = {name for name in found if self._is_plain(name)}
+        self._low_rank = [_LowRank(layer, self._plain) for layer in self._layers]
         found = {name: self._state(name, state[0]) for name, state in found.items()}
         gone = {name for name, state in self._known.items() if found.get(name) != state}
         self._known = found
@@ -65,7 +66,7 @@ class Adapters:
     def _state(self, name: str, config: Any) -> tuple[Any, ...]:
         """What differs after an adapter was replaced or trained further: its configuration, its first weight."""
         weight = next((layer.lora_B[name].weight for layer in self._layers if name in layer.lora_B), None)
-        return (config, None) if weight is None else (config, id(weight), weight._version)
+        return (config, None) if weight is None else (config, id(weight), weight._version, weight.data_ptr())
 
     def needs_own_pass(self, name: str | None) -> bool:
         return name is not None and name not in self._plain
@@ -83,14 +84,12 @@ class Adapters:
         )
 
     @contextlib.contextmanager
-    def shared(self, owners: Sequence[Owner], device: torch.device) -> Iterator[None]:
+    def shared(self, owners: Sequence[Owner]) -> Iterator[None]:
         """Within this block a row whose tokens have these owners, base or plain adapters, is computed for each."""
-        block = make_block(owners, self._stacked, device)
-        if block is not None:
-            self._stacked = block.names
+        names, counts = zip(*owners, strict=True)
         with _attributes(self._others, _disable_adapters=True):
             for low_rank in self._low_rank:
-                vars(low_rank.layer)["forward"] = functools.partial(_shared_forward, low_rank, owners, block)
+                vars(low_rank.layer)["forward"] = functools.partial(low_rank.forward, names, counts)
             try:
                 yield
             finally:
@@ -105,18 +104,44 @@ class Adapters:
             yield
 
 
-def _shared_forward(low_rank: LowRank, owners: Sequence[Owner], block: Block | None, x: Tensor) -> Tensor:
-    """y = x W^T + b for all, and what each token's adapter adds."""
-    base = low_rank.layer.base_layer
-    y: Tensor = frozen_product(base, x) if is_quantized(base) else base(x)
-    x_TI, y_TO = x.reshape(-1, x.shape[-1]), y.view(-1, y.shape[-1])
-    if len(x_TI) != sum(count for _, count in owners):
-        raise AdapterError(
-            "An adapter is on a layer that sees only some of the tokens (an expert); such a model cannot be decoded "
-            "with several adapters at once."
-        )
-    low_rank.add(x_TI, y_TO, owners, block)
-    return y
+class _LowRank:
+    """The forward of a LoRA layer for several adapters.
+
+    Each adapter is multiplied with its own tokens, one after another. One product with all adapters, what is of others
+    masked, is faster for a few tokens but multiplies many times as much for a prompt beside them. T tokens of the row,
+    L of an adapter, I inputs, O outputs, r rank.
+    """
+
+    def __init__(self, layer: Any, plain: set[str]) -> None:
+        self.layer = layer
+        self.names = [name for name in layer.lora_A if name in plain]
+        self._factors: dict[torch.dtype, dict[str | None, tuple[Tensor, Tensor]]] = {}
+
+    def forward(self, names: Sequence[str | None], counts: Sequence[int], x: Tensor) -> Tensor:
+        """y = x W^T + b for all, and what each token's adapter adds: s (x A^T) B^T."""
+        base = self.layer.base_layer
+        y: Tensor = frozen_product(base, x) if is_quantized(base) else base(x)
+        x_TI, y_TO = x.reshape(-1, x.shape[-1]).to(y.dtype), y.view(-1, y.shape[-1])
+        if len(x_TI) != sum(counts):
+            raise AdapterError(
+                "An adapter is on a layer that sees only some of the tokens (an expert); such a model cannot be "
+                "decoded with several adapters at once."
+            )
+        factors, scaling = self._in(y.dtype), self.layer.scaling
+        for name, x_LI, y_LO in zip(names, x_TI.split_with_sizes(counts), y_TO.split_with_sizes(counts), strict=True):
+            if name in factors:
+                a_Ir, b_rO = factors[name]
+                y_LO.addmm_(x_LI.mm(a_Ir), b_rO, alpha=scaling[name])
+        return y
+
+    def _in(self, dtype: torch.dtype) -> dict[str | None, tuple[Tensor, Tensor]]:
+        """A^T and B^T of each adapter, looked up and cast once: that takes as long as the products of a few tokens."""
+        if dtype not in self._factors:
+            a, b = self.layer.lora_A, self.layer.lora_B
+            self._factors[dtype] = {
+                name: (a[name].weight.detach().to(dtype).T, b[name].weight.detach().to(dtype).T) for name in self.names
+            }
+        return self._factors[dtype]
 
 
 @functools.cache

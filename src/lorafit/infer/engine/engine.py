@@ -183,7 +183,7 @@ class Engine:
         with attending(self.model):
             if together:
                 row = Row(together, self.device)
-                with self.adapters.shared(row.owners, self.device):
+                with self.adapters.shared(row.owners):
                     self._compute(row)
             for share in alone:
                 with self.adapters.alone(share.adapter):
