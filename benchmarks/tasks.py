@@ -127,13 +127,15 @@ def main() -> None:
         print(f"{arguments.shared} is not there, which holds the tasks and models.")
         return
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
     from lorafit.evaluate.task import load_task
     from lorafit.evaluate.task_rows import questions
     from lorafit.infer.engine import Engine
 
     torch.set_num_threads(1)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     print("largest difference of log-likelihoods in nats, and how many questions have another choice")
     print(f"{'':40}{'':24}{'engine beside loop':>18}{'beside harness' if arguments.harness else '':>18}")
     for name in MODELS:

@@ -28,7 +28,7 @@ def lm_eval(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     modules["lm_eval.api.model"].TemplateLM = object
     # Windows of the last tokens, each with the one before it.
     modules["lm_eval.utils"].get_rolling_token_windows = lambda ids, prefix, longest, context_len: [
-        ([prefix, *ids][i : i + longest], ids[i : i + longest]) for i in range(0, len(ids), longest)
+        ([prefix, *ids[:-1]][i : i + longest], ids[i : i + longest]) for i in range(0, len(ids), longest)
     ]
     modules["lm_eval.utils"].make_disjoint_window = lambda pair: (pair[0][: len(pair[0]) - len(pair[1]) + 1], pair[1])
     modules["lm_eval.models.utils"].handle_stop_sequences = lambda until, eos: until
@@ -62,8 +62,8 @@ def slow(base: Any, ids: list[int], scored: int) -> float:
 
 @pytest.mark.usefixtures("lm_eval")
 def test_log_likelihoods_are_those_of_the_model(base: Any, engine: Engine, tokenizer: Any) -> None:
-    long = "The harbour town wakes before the sun. " * 30
-    rows = [("The harbour town", " wakes"), ("米拉住在", "柳树街"), (long, " Mira")]
+    long = " The harbour town wakes before the sun." * 30
+    rows = [("The harbour town", " wakes"), ("答案：", "柳树街"), (long, " Mira")]
     found = engine_model(engine, tokenizer).loglikelihood(asked(*rows))
     for (context, continuation), (logprob, _) in zip(rows, found, strict=True):
         ids, first = tokenizer.encode(context + continuation), len(tokenizer.encode(context))

@@ -55,6 +55,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     [
         ("shots: 2", "shots=2 need `examples`"),
         ("choices: [x, y]\nstop: ['.']", "filter and stop are for generated answers"),
+        ("choices: [x, y]\nmetrics: [bleu]", "choices are scored by accuracy, and not by bleu"),
         ("normalise: bytes", "normalise is for choices"),
     ],
 )

@@ -69,7 +69,7 @@ def test_drawn_shots_follow_the_seed_and_are_not_asked(tmp_path: Path) -> None:
         assert not [q for q in found if q.text.rpartition("\n\n")[2] in lead]
         shown.add(lead)
     assert len(shown) > 1
-    assert list(questions(task, 3))[0].text.startswith(lead)
+    assert next(questions(task, 3)).text.startswith(lead)
 
 
 def test_too_few_examples_of_a_category(tmp_path: Path) -> None:
@@ -123,7 +123,10 @@ def test_several_references_are_a_column_with_a_list(tmp_path: Path) -> None:
         ({"prompt": "{{ q.__class__ }}"}, "SecurityError"),
         ({"prompt": " "}, "row 1: the prompt of the task t is empty"),
         ({"answer": "{{ none }}"}, "row 1: the answer of the task t is empty"),
-        ({"choices": ["x", "y"]}, r"the answer 'a0' .* none of the choices \(x, y\) and no place among them \(0 to 1\)"),
+        (
+            {"choices": ["x", "y"]},
+            r"the answer 'a0' .* none of the choices \(x, y\) and no place among them \(0 to 1\)",
+        ),
         ({"choices": "{{ q }}"}, "has 1 choices, and needs two"),
         ({"choices": "[{{ q }}"}, "choices of the task t is a text that begins like JSON"),
         ({"records": "nowhere.jsonl"}, r"The records of the task t: No data file nowhere\.jsonl"),
@@ -160,14 +163,19 @@ def test_mmlu_with_and_without_a_line_of_names(tmp_path: Path, header: str, answ
 @pytest.mark.parametrize(
     ("name", "file", "columns", "lead"),
     [
-        ("cmmlu", "agronomy.csv", ",Question,A,B,C,D,Answer", "以下是关于农学的单项选择题，请直接给出正确答案的选项。"),
-        ("ceval", "law_val.csv", "id,question,A,B,C,D,answer", "以下是中国关于法学的单项选择题，请选出其中的正确答案。"),
+        ("cmmlu", "agronomy.csv", ",Question,A,B,C,D,Answer", "关于农学的单项选择题，请直接给出正确答案的选项。"),
+        (
+            "ceval",
+            "law_val.csv",
+            "id,question,A,B,C,D,answer",
+            "中国关于法学的单项选择题，请选出其中的正确答案。",
+        ),
     ],
 )
 def test_chinese_choices_as_they_ship(tmp_path: Path, name: str, file: str, columns: str, lead: str) -> None:
     (tmp_path / file).write_text(f"{columns}\n0,问题,甲,乙,丙,丁,D\n", encoding="utf-8")
     (question,) = questions(load_task(name, str(tmp_path / file)))
-    assert question.text == f"{lead}\n\n问题\nA. 甲\nB. 乙\nC. 丙\nD. 丁\n答案："
+    assert question.text == f"以下是{lead}\n\n问题\nA. 甲\nB. 乙\nC. 丙\nD. 丁\n答案："
     assert question.references == (" D",)
 
 

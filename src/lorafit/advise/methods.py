@@ -22,7 +22,6 @@ SHOWN = {"lora": "LoRA on 16 bits", "int8": "LoRA on 8 bits", "qlora": "QLoRA (4
 # Less quantised first: a tie in time goes to what comes first.
 ADAPTERS = ("lora", "int8", "qlora")
 LEAST_RANK, LEAST_LENGTH = 4, 64
-USUAL = "a usual speed, to compare by"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +50,6 @@ class Method:
         return asdict(self)
 
 
-def _speed_known(device: Device) -> bool:
-    return device.bandwidth is not None and device.matrix_rate is not None
-
-
 def question_of(base: Base, recipe: Recipe, samples: Sequence[Sample], device: Device) -> Question:
     """What the planner is asked. The device's speed is a usual one where its own is unknown: to compare by."""
     return Question(
@@ -63,7 +58,7 @@ def question_of(base: Base, recipe: Recipe, samples: Sequence[Sample], device: D
         recipe.model,
         recipe.adapter,
         recipe.train,
-        device if _speed_known(device) else replace(with_usual_speed(device), source=USUAL),
+        with_usual_speed(device),
         samples,
         recipe.data.max_length,
         base.config.remote_code,
@@ -72,10 +67,13 @@ def question_of(base: Base, recipe: Recipe, samples: Sequence[Sample], device: D
 
 def plan_methods(base: Base, recipes: dict[str, Recipe], samples: Sequence[Sample], device: Device) -> list[Method]:
     """Each method as planned. recipes: by method; samples: bounded to their max_length."""
-    return [_planned(base.name, name, question_of(base, recipe, samples, device)) for name, recipe in recipes.items()]
+    timed = device.bandwidth is not None and device.matrix_rate is not None
+    return [
+        _planned(base.name, name, question_of(base, recipe, samples, device), timed) for name, recipe in recipes.items()
+    ]
 
 
-def _planned(model: str, name: str, question: Question) -> Method:
+def _planned(model: str, name: str, question: Question, timed: bool) -> Method:
     """What cannot fit even when everything is computed again is not searched further."""
     device = question.device
     leanest = replace(
@@ -99,7 +97,7 @@ def _planned(model: str, name: str, question: Question) -> Method:
         budget=plan.budget,
         trained=plan.trained,
         tokens=plan.tokens,
-        seconds=None if device.source == USUAL else band,
+        seconds=band if timed else None,
         pace=band.middle if band else None,
         recompute=choice.recompute,
         tokens_per_pass=choice.tokens_per_pass,

@@ -48,7 +48,6 @@ def add_parser(verbs: Any) -> None:
     for flag, setting, kind, shown in FLAGS:
         parser.add_argument(flag, dest=setting, type=kind, metavar=shown, help=descriptions[setting])
     parser.add_argument("--streaming", action="store_true", help=descriptions["data.streaming"])
-    parser.add_argument("--streaming", action="store_true", help=descriptions["data.streaming"])
     parser.add_argument(
         "--no-self-check", action="store_true", help="do not compare the fast step with the plain one before training"
     )
@@ -62,8 +61,6 @@ def run(args: argparse.Namespace) -> int:
     recipe_file, overrides = recipe_and_overrides(args)
     given = vars(args)
     flags = {setting: given[setting] for _, setting, _, _ in FLAGS if given[setting] is not None}
-    if args.streaming:
-        flags["data.streaming"] = True
     if args.streaming:
         flags["data.streaming"] = True
     if args.no_self_check:

@@ -34,7 +34,10 @@ def encode_pair(tokenizer: Any, context: str, continuation: str) -> tuple[list[i
         if continuation_ids[:1] == context_ids:
             continuation_ids = continuation_ids[1:]
     if not continuation_ids:
-        raise DataError(f"The continuation {continuation[:40]!r} adds no token to the prompt, so it cannot be scored.")
+        raise DataError(
+            f"The continuation {continuation[:40]!r} adds no token to the prompt, so it cannot be scored: the "
+            f"tokenizer joins them after {context[-40:]!r}. Put a space or a line break between them."
+        )
     return context_ids, continuation_ids
 
 

@@ -136,7 +136,7 @@ class Task(Settings):
     """How categories are written in texts, as {{ title }}; without one, `_` becomes a space."""
 
     metrics: tuple[str, ...] = Field(default=(), min_length=1)
-    """Names of metrics, or functions as FILE.py:FUNCTION; exact_match when empty, accuracy for choices."""
+    """Names of metrics, or functions as FILE.py:FUNCTION; exact_match when empty. Choices have accuracy."""
 
     filter: tuple[Step, ...] = ()
     """What is done to a generated answer before it is scored."""
@@ -157,7 +157,7 @@ class Task(Settings):
     """What stands between the description, the shots and the question."""
 
     delimiter: str | None = None
-    """What stands between a question and its answer in plain text: when empty a space, or nothing after Han and kana."""
+    """What stands between a question and its answer in plain text: when empty a space, nothing after Han and kana."""
 
     normalise: Literal["", "tokens", "bytes"] = ""
     """Whether the log-likelihood of a choice is divided by its tokens or bytes."""
@@ -188,6 +188,8 @@ class Task(Settings):
             raise ValueError(f"shots={self.shots} need `examples` to be drawn from")
         if self.choices and (self.filter or self.stop):
             raise ValueError("filter and stop are for generated answers, and this task chooses one of its choices")
+        if self.choices and self.metrics != ("accuracy",):
+            raise ValueError(f"choices are scored by accuracy, and not by {', '.join(self.metrics)}: leave metrics out")
         if self.normalise and not self.choices:
             raise ValueError("normalise is for choices, and this task has none")
         return self

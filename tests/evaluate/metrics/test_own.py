@@ -10,7 +10,7 @@ import pytest
 from lorafit.errors import DataError
 from lorafit.evaluate.metrics import Texts, measure, named
 
-FILE = '''
+FILE = """
 import math
 import numpy as np
 
@@ -36,7 +36,7 @@ def odd(answer, references):
     return 1
 
 odd.better = "more"
-'''
+"""
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_changed_file_is_read_again(file: str) -> None:
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("careless", r"failed at sample 2: IndexError: list index out of range \(.*mine\.py, line 16\)"),
+        ("careless", r"failed at sample 2: IndexError: list index out of range \(.*mine\.py, line 15\)"),
         ("talkative", "gave 'very good' for sample 1; it should give a number"),
         ("undecided", "gave 'nan' for sample 1"),
         ("begin_alike", "has no function 'begin_alike'; did you mean begins_alike"),
