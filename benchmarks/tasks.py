@@ -1,14 +1,17 @@
 """MMLU and CMMLU by log-likelihood: the engine, a loop of one forward a choice, and lm-evaluation-harness.
 
     python benchmarks/tasks.py [--rows 20] [--harness PYTHON] [--shared ../shared]
+    PYTHON benchmarks/tasks.py --prompts [--rows 8]
 
 rows: of each subject. PYTHON: an interpreter with lm_eval; its HFLM is given the same prompts in a task of its own.
-Everything is in float32; contexts longer than the model are cut at the left.
+prompts: only compares the prompts with those that the harness' own tasks render. Everything is in float32; contexts
+longer than the model are cut at the left.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -110,6 +113,59 @@ def by_harness(python: str, model: Path, asked: dict[str, Sequence[Any]]) -> dic
     return found
 
 
+def compare_prompts(data: Path, rows: int) -> None:
+    """Prompts, choices and the right choice, as lorafit's and the harness' own task files make them."""
+    import csv
+
+    import lm_eval.tasks
+    import yaml
+    from lm_eval.api.task import ConfigurableTask
+
+    from lorafit.evaluate.task import load_task
+    from lorafit.evaluate.task_rows import questions
+
+    harness = Path(lm_eval.tasks.__file__).parent
+    homes = {"mmlu": (harness / "mmlu/default", "_{split}.csv"), "cmmlu": (harness / "cmmlu", ".csv")}
+    compared = differing = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for (task, (home, ending)), shots in itertools.product(homes.items(), (0, 3)):
+            loaded = load_task(task, str(data / task / "test"), str(data / task / "dev"), shots)
+            ours = list(questions(loaded, limit=rows))
+            for subject in dict.fromkeys(question.category for question in ours):
+                files = {}
+                for split in ("test", "dev"):
+                    source = data / task / split / (subject + ending.format(split=split))
+                    with source.open(encoding="utf-8-sig", newline="") as file:
+                        read = [{key: value for key, value in row.items() if key} for row in csv.DictReader(file)]
+                    if task == "mmlu":  # as the data set of the hub has it
+                        read = [
+                            {**row, "choices": [row[f"choice{i}"] for i in range(4)], "answer": int(row["answer"])}
+                            for row in read
+                        ]
+                    target = Path(folder) / f"{task}_{subject}_{split}.jsonl"
+                    target.write_text("".join(json.dumps(row) + "\n" for row in read), encoding="utf-8")
+                    files[split] = str(target)
+                settings = yaml.safe_load((home / "_default_template_yaml").read_text(encoding="utf-8"))
+                settings |= yaml.safe_load((home / f"{task}_{subject}.yaml").read_text(encoding="utf-8"))
+                for key in ("include", "dataset_name", "task_alias", "tag"):
+                    settings.pop(key, None)
+                settings |= {"dataset_path": "json", "dataset_kwargs": {"data_files": files}, "num_fewshot": shots}
+                theirs = ConfigurableTask(config=settings)
+                theirs.build_all_requests(limit=rows, rank=0, world_size=1)
+                asked: dict[int, list[Any]] = {}
+                for instance in theirs.instances:
+                    asked.setdefault(instance.doc_id, []).append(instance)
+                mine = [question for question in ours if question.category == subject]
+                for question, (_, instances) in zip(mine, sorted(asked.items()), strict=True):
+                    choices = tuple(instance.args[1] for instance in instances)
+                    right = choices[theirs.doc_to_target(instances[0].doc)]
+                    same = (question.text, question.choices, question.references) == (
+                        instances[0].args[0], choices, (right,),
+                    )  # fmt: skip
+                    compared, differing = compared + 1, differing + (not same)
+    print(f"{compared} prompts with their choices compared, {differing} differ")
+
+
 def beside(ours: Scores, theirs: Scores) -> str:
     worst = max(abs(a - b) for one, other in zip(ours, theirs, strict=True) for a, b in zip(one, other, strict=True))
     differing = sum(a.index(max(a)) != b.index(max(b)) for a, b in zip(ours, theirs, strict=True))
@@ -121,10 +177,14 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path(__file__).parents[2] / "shared")
     parser.add_argument("--rows", type=int, default=20)
     parser.add_argument("--harness", metavar="PYTHON")
+    parser.add_argument("--prompts", action="store_true")
     arguments = parser.parse_args()
     data, models = arguments.shared / "data", arguments.shared / "models"
     if not (data / "mmlu").is_dir() or not models.is_dir():
         print(f"{arguments.shared} is not there, which holds the tasks and models.")
+        return
+    if arguments.prompts:
+        compare_prompts(data, arguments.rows)
         return
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, logging

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from lorafit import builtin
 from lorafit.advise import advice as room
+from lorafit.advise import methods as asked
 from lorafit.advise.advice import Advice, advice
 from lorafit.advise.look import Base, Look, base_named, look_at
 from lorafit.advise.methods import Method, best_adapter
@@ -26,8 +27,7 @@ from lorafit.advise.write import check_output, recipe_lines, write_recipe
 from lorafit.cli import advise as verb
 from lorafit.errors import DataError, DoesNotFit, PlanError, RecipeError
 from lorafit.observe.console import Console
-from lorafit.plan import settle
-from lorafit.plan.ways import Ways
+from lorafit.plan.devices import find_device
 from lorafit.recipe import load_recipe
 
 QUIET = Console(quiet=True)
@@ -35,7 +35,7 @@ QUIET = Console(quiet=True)
 
 @pytest.fixture(scope="module")
 def found() -> Advice:
-    return advice("builtin", "builtin", gpu="8GB")
+    return advice("builtin", "builtin", gpu="cpu 8GB")
 
 
 @pytest.fixture(scope="module")
@@ -199,32 +199,52 @@ SHAPE = {
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two folders with nothing but a config.json: a base of 0.4 and one of 1.5 billion parameters."""
-    monkeypatch.setattr(settle, "ways_of", lambda config, remote_code: Ways(True, True, None))
-    for name, width in (("small", 4096), ("large", 8192)):
+def made(tmp_path: Path) -> Path:
+    """Two folders with nothing but a config.json: bases of 28 and 105 million parameters."""
+    for name, width in (("small", 1024), ("large", 2048)):
         transformers.LlamaConfig(**SHAPE, hidden_size=width, intermediate_size=3 * width).save_pretrained(
             tmp_path / name
         )
     return tmp_path
 
 
-def test_a_larger_base_in_4_bits_beside_a_smaller_one(made: Path) -> None:
-    found = advice(str(made / "small"), "builtin", gpu="3GB", larger=[str(made / "large")])
-    chosen = next(method for method in found.methods if method.chosen)
-    assert (Path(chosen.model).name, chosen.name) == ("large", "qlora")
-    assert {(Path(m.model).name, m.name): m.verdict for m in found.methods}[("large", "lora")] == "no"
+def test_a_larger_base_in_4_bits_beside_a_smaller_one_in_16(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = [method("lora", needed=40), method("qlora", pace=1.2, needed=20), method("full", "no")]
+    large = [method("lora", "no"), method("qlora", pace=4.0, needed=60), method("full", "no")]
+    planned = {str(made / "small"): small, str(made / "large"): large}
+    monkeypatch.setattr(room, "plan_methods", lambda base, *asked: planned[base.name])
+    found = advice(str(made / "small"), "builtin", gpu="8GB", larger=[str(made / "large")])
+    assert [way.chosen for way in found.methods] == [False, False, False, False, True, False]
     assert found.recipe.model.quantization == "nf4"
+    assert "takes 4 times the time" in found.choice
+    assert found.recipe.model.name == str(made / "large")
     assert "only a comparison tells" in found.choice
     # Neither folder has a tokenizer: it is said who counted.
     assert any("built-in one counts" in note for note in found.notes)
 
 
-def test_where_nothing_fits_the_nearest_is_named(made: Path) -> None:
-    with pytest.raises(DoesNotFit, match=r"No method trains large") as caught:
-        advice(str(made / "large"), "builtin", gpu="1.2GB")
-    assert "fits with QLoRA" in str(caught.value) or "No shorter samples" in str(caught.value)
+def test_where_nothing_fits_it_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = [method(name, "no", needed=2_000_000_000) for name in ("lora", "qlora", "int8", "full")]
+    monkeypatch.setattr(room, "plan_methods", lambda *asked: planned)
+    monkeypatch.setattr(room, "nearest", lambda *asked: ["QLoRA (4 bits) fits with data.max_length=64"])
+    with pytest.raises(DoesNotFit, match=r"No method trains builtin on 0.6GB card") as caught:
+        advice("builtin", "builtin", gpu="0.6GB")
+    assert str(caught.value).endswith("fits with data.max_length=64")
     assert caught.value.exit_code == 3
+
+
+def test_the_nearest_that_fits_is_searched_by_length_then_rank_then_model(look: Look, monkeypatch: Any) -> None:
+    tried: list[tuple[int, int]] = []
+
+    def fits(question: Any, rank: int, length: int) -> bool:
+        tried.append((rank, length))
+        return (rank, length) == (4, 64)
+
+    monkeypatch.setattr(asked, "_fits", fits)
+    job = basis(look, "assistant")
+    found = asked.nearest(job.base, room.recipe_of(job, "qlora"), job.look.cut(128), find_device("8GB"))
+    assert found == ["QLoRA (4 bits) fits with data.max_length=64 adapter.rank=4"]
+    assert tried[:4] == [(16, 128), (16, 64), (4, 128), (4, 64)]
 
 
 # ---------------------------------------------------------------- wrong input
@@ -241,10 +261,11 @@ def test_what_is_missing_or_unknown_is_named(tmp_path: Path) -> None:
         advice("builtin", str(tmp_path / "missing.json"))
 
 
-def test_few_rows_are_warned_about(tmp_path: Path) -> None:
+def test_few_rows_are_warned_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "plan_methods", lambda *asked: [method("lora"), method("full")])
     rows = [{"instruction": f"Where does Mira live {i}?", "output": f"In Lund {i}."} for i in range(12)]
     (tmp_path / "few.json").write_text(json.dumps(rows))
-    found = advice("builtin", str(tmp_path / "few.json"), gpu="8GB", task="style")
+    found = advice("builtin", str(tmp_path / "few.json"), gpu="cpu 8GB", task="style")
     assert any("12 rows are few" in warning for warning in found.warnings)
     assert found.why_task.startswith("as asked; the data looks like assistant")
     assert found.recipe.data.held_out == 0.0
@@ -275,3 +296,7 @@ def test_a_base_is_measured_without_weights() -> None:
     assert base.parameters == 3_279_104
     assert base.rank_weights * 16 == 286_720
     assert base.narrowest == 128
+
+
+def test_a_known_shape_is_named_as_the_hub_has_it() -> None:
+    assert base_named("llama-2-7b").name == "meta-llama/Llama-2-7b-hf"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-from lorafit import __version__
 from lorafit.advise.look import Base, base_named, look_at
 from lorafit.advise.methods import ADAPTERS, Method, best_adapter, nearest, plan_methods, with_speed
 from lorafit.advise.task import Task, guess_task, task_named
@@ -42,7 +43,7 @@ class Advice:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "version": __version__,
+            "version": version("lorafit"),
             "made": time.strftime("%Y-%m-%d"),
             "task": {"name": self.task.name, "words": self.task.words, "why": self.why_task},
             "device": self.device,
@@ -155,7 +156,7 @@ def _choice(base: Base, method: Method, methods: Sequence[Sequence[Method]], at:
         rival = min(rivals, key=lambda best: best.needed)
         ratio = f"{method.pace / rival.pace:.2g} times the time" if method.pace and rival.pace else "more time"
         return (
-            f"{told}: the largest of these bases that fits. Beside {rival.model} with {rival.shown} an "
+            f"{told}: the largest of these bases that fits. Beside {Path(rival.model).name} with {rival.shown} an "
             f"update takes {ratio}, and {size(method.needed)} instead of {size(rival.needed)}. In the QLoRA paper "
             "larger bases in 4 bits answered better than smaller ones in 16; on your data only a comparison tells."
         )

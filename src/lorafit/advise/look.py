@@ -71,6 +71,8 @@ def base_named(name: str, remote_code: bool = False) -> Base:
 
 def _full_name(name: str) -> str:
     """The hub id of a known shape, where it has one with an owner."""
+    if f"{name}-hf" in FULL_NAMES:  # Meta's first repositories are not in transformers' form
+        return f"{name}-hf"
     shape, _ = FULL_NAMES[name]
     owned = [full for full, (other, _) in FULL_NAMES.items() if other is shape and "/" in full]
     return name if "/" in name or not owned else owned[0]

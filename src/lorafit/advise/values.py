@@ -220,8 +220,8 @@ def _data(basis: Basis) -> Iterator[Setting]:
         yield Setting(
             "data.held_out",
             held_out,
-            f"About {count:,} of {look.rows:,} rows: at least {HELD_OUT_ROWS} for a steady figure, at most "
-            f"{MOST_HELD_OUT}, as measuring more costs time.",
+            f"About {count:,} of {look.rows:,} rows: {HELD_OUT_ROWS} to {MOST_HELD_OUT} are aimed at, for a steady figure "
+            "that is soon measured, but at most 20 %.",
             sources.CONVENTION,
         )
     yield from _length(basis)

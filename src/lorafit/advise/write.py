@@ -5,12 +5,12 @@ from __future__ import annotations
 import textwrap
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from lorafit import __version__
 from lorafit.advise.advice import Advice
 from lorafit.advise.sources import Source
 from lorafit.errors import RecipeError
@@ -38,7 +38,7 @@ def cited_sources(advice: Advice) -> list[Source]:
 
 def recipe_lines(advice: Advice, path: Path) -> Iterator[str]:
     """The file, line by line."""
-    yield from _comment(f"Advice of lorafit {__version__}, {time.strftime('%d %B %Y')}, for {advice.device}.")
+    yield from _comment(f"Advice of lorafit {version('lorafit')}, {time.strftime('%d %B %Y')}, for {advice.device}.")
     yield from _comment(f"Task: {advice.task.name} ({advice.why_task}).")
     yield from _comment(f"{advice.choice}")
     yield from _comment(f"The run: {advice.run}.")

@@ -43,6 +43,15 @@ class _Row:
     category: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Shot:
+    """An example as it is shown."""
+
+    source: Source
+    asked: str
+    answer: str
+
+
 def questions(task: Task, seed: int = 0, limit: int | None = None) -> Iterator[Question]:
     """The questions of a task in the order of its rows, streamed. limit: so many of each category.
 
@@ -54,7 +63,7 @@ def questions(task: Task, seed: int = 0, limit: int | None = None) -> Iterator[Q
     """
     templates = _Templates(task)
     shots = _drawn(task, templates, seed)
-    used = {(_whole(row.source.file), row.source.row) for rows in shots.values() for row in rows}
+    used = {(_whole(shot.source.file), shot.source.row) for of in shots.values() for shot in of}
     asked: Counter[str] = Counter()
     number = 0
     for row in _rows(task, templates, "records"):
@@ -85,6 +94,8 @@ class _Templates:
 
     def render(self, field: str, text: str, source: Source, names: Mapping[str, Any]) -> str:
         """Raises DataError that names the row, the field and the column that is missing."""
+        if "{" not in text:  # no template, such as the choices A to D
+            return text
         template = self._compiled.get(text)
         if template is None:
             template = self._compiled[text] = ENVIRONMENT.from_string(text)
@@ -119,25 +130,24 @@ class _Templates:
         return self.answers("choices", self.task.choices, row)
 
 
-def _question(task: Task, templates: _Templates, number: int, row: _Row, shots: Sequence[_Row]) -> Question:
+def _question(task: Task, templates: _Templates, number: int, row: _Row, shots: Sequence[_Shot]) -> Question:
     prompt, choices = _asked(templates, row), templates.choices(row)
     between = "" if task.chat else _delimiter(task, prompt)
     offered = tuple(between + choice for choice in choices)
     references = (offered[_right(templates, row, choices)],) if choices else tuple(_references(templates, row))
     description = templates.of("description", row).rstrip()
-    earlier = [(_asked(templates, shot), _shown_answer(templates, shot)) for shot in shots]
     messages: tuple[Message, ...] = ()
     text = ""
     lead = description + task.separator if description else ""
     if task.chat:
-        asked = [question for question, _ in earlier] + [prompt]
+        asked = [shot.asked for shot in shots] + [prompt]
         asked[0] = lead + asked[0]
         turns = [Message("user", asked[0])]
-        for (_, answer), following in zip(earlier, asked[1:], strict=True):
-            turns += [Message("assistant", answer), Message("user", following)]
+        for shot, following in zip(shots, asked[1:], strict=True):
+            turns += [Message("assistant", shot.answer), Message("user", following)]
         messages = tuple(turns)
     else:
-        shown = [asked + _delimiter(task, asked) + answer + task.separator for asked, answer in earlier]
+        shown = [shot.asked + _delimiter(task, shot.asked) + shot.answer + task.separator for shot in shots]
         text = lead + "".join(shown) + prompt
     return Question(number, row.source, messages, text, references, offered, row.category)
 
@@ -188,7 +198,7 @@ def _delimiter(task: Task, prompt: str) -> str:
     return " " if spaced(last) == last else ""
 
 
-def _drawn(task: Task, templates: _Templates, seed: int) -> dict[str, list[_Row]]:
+def _drawn(task: Task, templates: _Templates, seed: int) -> dict[str, list[_Shot]]:
     """The shots of each category; of the examples, only these are held."""
     if not task.shots:
         return {}
@@ -198,7 +208,10 @@ def _drawn(task: Task, templates: _Templates, seed: int) -> dict[str, list[_Row]
         best = kept.setdefault(row.category, [])
         insort(best, (place, row), key=itemgetter(0))
         del best[task.shots :]
-    return {category: [row for _, row in best] for category, best in kept.items()}
+    return {
+        category: [_Shot(row.source, _asked(templates, row), _shown_answer(templates, row)) for _, row in best]
+        for category, best in kept.items()
+    }
 
 
 def _drawn_place(seed: int, source: Source) -> int:
@@ -207,7 +220,7 @@ def _drawn_place(seed: int, source: Source) -> int:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
 
 
-def _shots_of(task: Task, shots: Mapping[str, list[_Row]], row: _Row) -> list[_Row]:
+def _shots_of(task: Task, shots: Mapping[str, list[_Shot]], row: _Row) -> list[_Shot]:
     found = shots.get(row.category, [])
     if len(found) < task.shots:
         of = f" of the category {row.category!r}" if task.category else ""

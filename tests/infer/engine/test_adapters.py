@@ -95,6 +95,28 @@ def test_adapters_come_and_go_while_others_are_answered(load_tuned: Callable[...
         engine.step()
 
 
+def test_an_adapter_that_was_trained_further_answers_anew(load_tuned: Callable[..., Any]) -> None:
+    """Also where its weights were cast for the products."""
+    model = load_tuned("llama", law={}, med={})
+    for name, parameter in model.named_parameters():
+        if "lora_" not in name:
+            parameter.data = parameter.data.bfloat16()
+    asked = [
+        Request(prompt, 6, adapter, logprobs=0) for prompt, adapter in zip(prompts(5, 9), ("law", "med"), strict=True)
+    ]
+    engine = Engine(model)
+    before = engine.run(asked)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B.law" in name:
+                parameter.mul_(-1)
+    engine.step()
+    after = engine.run(asked)
+    assert [c.logprobs for c in after] == [c.logprobs for c in Engine(model).run(asked)]
+    assert after[0].logprobs != before[0].logprobs
+    assert after[1].logprobs == before[1].logprobs
+
+
 def test_the_base_of_a_tuned_model_is_the_plain_base(load_tuned: Callable[..., Any], bases: Any) -> None:
     plain = AutoModelForCausalLM.from_pretrained(bases("llama"), attn_implementation="eager").eval()
     (prompt,) = prompts(9)
