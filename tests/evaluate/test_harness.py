@@ -119,11 +119,14 @@ def test_scores_are_told_by_task_and_metric(lm_eval: dict[str, Any], engine: Eng
             "alias": "mmlu", "acc,none": 0.5, "acc_stderr,none": 0.1, "exact_match,strict": 1,
             "exact_match_stderr,strict": "N/A", "sample_len": 20,
         }  # fmt: skip
-        return {"results": {"mmlu": results}}
+        return {"results": {"mmlu": results}, "n-samples": {"mmlu": {"original": 90, "effective": 20}}}
 
     lm_eval["lm_eval"].simple_evaluate = evaluate
     assert harness_scores(engine, tokenizer, None, ["mmlu"], limit=20, shots=2) == {
-        "mmlu": {"acc": {"score": 0.5, "stderr": 0.1}, "exact_match,strict": {"score": 1.0, "stderr": None}}
+        "mmlu": {
+            "acc": {"score": 0.5, "stderr": 0.1, "samples": 20},
+            "exact_match,strict": {"score": 1.0, "stderr": None, "samples": 20},
+        }
     }
     assert (given["tasks"], given["limit"], given["num_fewshot"]) == (["mmlu"], 20, 2)
     with pytest.raises(RecipeError, match="no task 'mmul'; did you mean mmlu"):

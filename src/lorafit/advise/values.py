@@ -220,7 +220,7 @@ def _data(basis: Basis) -> Iterator[Setting]:
         yield Setting(
             "data.held_out",
             held_out,
-            f"About {count:,} of {look.rows:,} rows: {HELD_OUT_ROWS} to {MOST_HELD_OUT} are aimed at, for a steady figure "
+            f"About {count:,} of {look.rows:,} rows: {HELD_OUT_ROWS} to {MOST_HELD_OUT} are aimed at: a steady figure "
             "that is soon measured, but at most 20 %.",
             sources.CONVENTION,
         )

@@ -98,8 +98,9 @@ def _answered(
     console: Console,
     remote_code: bool,
 ) -> dict[str, Any]:
+    asked = {f"{part.kind} of {part.name}": _asked(part) for part in parts}
     opened = open_model()
-    _check_same(folder, opened, parts)
+    _check_same(folder, {**asked, "model": opened.fingerprint()})
     names = names_of(opened)
     facts = {"base": opened.recipe.model.name, "method": opened.method, "speakers": names}
     tokenizer = opened.renderer.tokenizer
@@ -122,18 +123,16 @@ def _answered(
     return {**facts, "parts": scored, "warnings": warnings}
 
 
-def _check_same(folder: Path, opened: Opened, parts: Sequence[Part]) -> None:
+def _check_same(folder: Path, now: dict[str, Any]) -> None:
     """What was answered before was answered to the same questions by the same model. Raises RunError if not."""
-    now = {"model": opened.fingerprint(), **{f"{part.kind} of {part.name}": _asked(part) for part in parts}}
     file = folder / MADE_OF
-    if file.is_file():
-        then = {key: value for key, value in read_json(file).items() if key != "schema"}
-        changed = [key for key in dict.fromkeys((*then, *now)) if then.get(key) != now.get(key)]
-        if changed:
-            raise RunError(
-                f"{folder} holds answers of another evaluation; changed since: {', '.join(changed)}.\n"
-                "Begin anew with --restart, or keep both with --name NEW."
-            )
+    then = {key: value for key, value in read_json(file).items() if key != "schema"} if file.is_file() else now
+    changed = [key for key in dict.fromkeys((*then, *now)) if then.get(key) != now.get(key)]
+    if changed:
+        raise RunError(
+            f"{folder} holds answers of another evaluation; changed since: {', '.join(changed)}.\n"
+            "Begin anew with --restart, or keep both with --name NEW."
+        )
     write_json(file, now)
 
 

@@ -77,9 +77,7 @@ class Parts:
 
     def of_task(self, name: str) -> None:
         """Raises RecipeError for a faulty task, DataError for its rows."""
-        task = load_task(name, self.wanted.records, self.wanted.examples)
-        if self.wanted.shots is not None:
-            task = task.model_copy(update={"shots": self.wanted.shots})
+        task = load_task(name, self.wanted.records, self.wanted.examples, self.wanted.shots)
         metrics = checked(task.metrics) if not task.choices else []
         with self.console.working(f"reading {task.name}"):
             part = self._part(task.name, "choices" if task.choices else "answers")

@@ -41,7 +41,7 @@ def add_parser(verbs: Any) -> None:
         "--forgetting", default="builtin", metavar="FILE", help="general text: a file, builtin, or none (builtin)"
     )
     parser.add_argument("--max-new-tokens", type=positive, metavar="N", help="the longest answer (the run's own)")
-    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows or questions of each part")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows (of a task: per category)")
     parser.add_argument("--seed", type=int, default=0, help="draws the shots (0)")
     parser.add_argument("--drop-bad-rows", action="store_true", help="leave out rows that cannot be used")
     parser.add_argument("--checkpoint", type=int, metavar="UPDATE", help="of a run: the copy made after this update")

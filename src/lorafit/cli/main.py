@@ -18,7 +18,7 @@ from lorafit import __version__
 from lorafit.errors import LorafitError
 
 VERBS = (
-    "train", "resume", "plan", "data", "data_generate", "evaluate", "compare", "sweep",
+    "train", "resume", "plan", "advise", "data", "data_generate", "evaluate", "compare", "sweep",
     "chat", "export", "doctor", "report", "demo",
 )  # fmt: skip
 # Verbs that take key=value pairs.

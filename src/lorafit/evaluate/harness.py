@@ -104,7 +104,7 @@ def harness_scores(
     include_path: str | None = None,
     shots: int | None = None,
 ) -> Scores:
-    """{task: {metric: {score, stderr}}} of the harness' tasks, and of groups of them, for one speaker.
+    """{task: {metric: {score, stderr, samples}}} of the harness' tasks, and of groups of them, for one speaker.
 
     include_path: a folder with more task files. A metric after a filter is called `metric,filter`.
     Raises DataError where lm_eval is not installed or the data of a task cannot be had, RecipeError for a task that the
@@ -126,10 +126,13 @@ def harness_scores(
         )
     except OSError as error:  # no network, no such data set
         raise DataError(f"lm-evaluation-harness cannot get the data of {', '.join(tasks)}: {error}") from error
-    return {task: _scores(results) for task, results in found["results"].items()}
+    counts = found.get("n-samples", {})
+    return {
+        task: _scores(results, counts.get(task, {}).get("effective", 0)) for task, results in found["results"].items()
+    }
 
 
-def _scores(results: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
+def _scores(results: Mapping[str, Any], samples: int) -> dict[str, dict[str, float | None]]:
     """The harness writes a metric as `acc,none`, and beside it its error as `acc_stderr,none`, which may be "N/A"."""
     scores = {}
     for key, value in results.items():
@@ -137,7 +140,11 @@ def _scores(results: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
         if comma and not metric.endswith("_stderr") and isinstance(value, int | float):
             stderr = results.get(f"{metric}_stderr,{after}")
             name = metric if after == "none" else key
-            scores[name] = {"score": float(value), "stderr": stderr if isinstance(stderr, float) else None}
+            scores[name] = {
+                "score": float(value),
+                "stderr": stderr if isinstance(stderr, float) else None,
+                "samples": samples,
+            }
     return scores
 
 

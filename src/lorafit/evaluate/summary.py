@@ -53,8 +53,8 @@ def _told(found: Difference, scale: Scale) -> dict[str, Any]:
     }
 
 
-def harness_rows(scores: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]) -> list[dict[str, Any]]:
-    """As `metric_rows`, of what lm-evaluation-harness found: scores[speaker][task][metric] = {score, stderr}.
+def harness_rows(scores: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]) -> list[dict[str, Any]]:
+    """As `metric_rows`, of what lm-evaluation-harness found: scores[speaker][task][metric] = {score, stderr, samples}.
 
     It gives a standard error and not the single answers, so that speakers are compared as if each had had questions of
     its own: the intervals are wider than they need to be.
@@ -84,15 +84,20 @@ _HARNESS_BETTER: dict[str, Literal["higher", "lower"]] = dict.fromkeys(
 _HARNESS_SHARES = ("acc", "acc_norm", "exact_match", "f1", "mc1", "mc2", "em")
 
 
-def _harness_score(found: Mapping[str, float]) -> dict[str, Any]:
-    score, error = found["score"], found.get("stderr", math.nan)
+def _harness_score(found: Mapping[str, Any]) -> dict[str, Any]:
+    score, error = found["score"], _error(found)
     low, high = score - 1.96 * error, score + 1.96 * error
     return {"score": number(score), "low": number(low), "high": number(high), "note": ""}
 
 
-def _harness_difference(base: Mapping[str, float], other: Mapping[str, float], scale: Scale) -> dict[str, Any]:
+def _error(found: Mapping[str, Any]) -> float:
+    stderr = found.get("stderr")
+    return math.nan if stderr is None else float(stderr)
+
+
+def _harness_difference(base: Mapping[str, Any], other: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
     value = other["score"] - base["score"]
-    error = math.hypot(base.get("stderr", math.nan), other.get("stderr", math.nan))
+    error = math.hypot(_error(base), _error(other))
     samples = int(min(base.get("samples", 0), other.get("samples", 0)))
     p = math.erfc(abs(value) / error / math.sqrt(2)) if error > 0 else math.nan
     low, high = value - 1.96 * error, value + 1.96 * error

@@ -81,10 +81,10 @@ def checked(names: Sequence[str], schema: bool = False) -> list[Metric]:
     metrics = [named(name) for name in names]
     texts = Texts(["a"], [["a"]], [True], {} if schema else None)
     for metric in metrics:
-        if metric.package:
-            metric.measure(texts)
         if metric.takes == "schema" and not schema:
             raise DataError(f"{metric.name} needs a JSON Schema (--schema FILE).")
+        if metric.package:
+            metric.measure(texts)
     return metrics
 
 
