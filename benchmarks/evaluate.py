@@ -183,6 +183,8 @@ class Loop:
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.end = tokenizer.eos_token_id
+        own = model.generation_config.eos_token_id
+        self.ends = {self.end, *(own if isinstance(own, list) else [own])}
 
     def __call__(self, case: Case, asked: Sequence[Question]) -> Found:
         began = time.perf_counter()
@@ -193,7 +195,7 @@ class Loop:
     def generated(self, case: Case, asked: Sequence[Question]) -> Found:
         prompts = self.tokenizer([question.text for question in asked]).input_ids
         settings = transformers.GenerationConfig(
-            max_new_tokens=case.new, do_sample=False, eos_token_id=self.end, pad_token_id=self.end
+            max_new_tokens=case.new, do_sample=False, eos_token_id=sorted(self.ends), pad_token_id=self.end
         )
         ids: list[list[int]] = [[] for _ in asked]
         for group in in_batches([len(prompt) for prompt in prompts]):
@@ -203,7 +205,7 @@ class Loop:
             visible = torch.tensor([[0] * n + [1] * (longest - n) for n in fill])
             made = self.model.generate(input_ids=rows, attention_mask=visible, generation_config=settings)
             for i, tokens in zip(group, made[:, longest:].tolist(), strict=True):
-                ids[i] = tokens[: tokens.index(self.end)] if self.end in tokens else tokens
+                ids[i] = list(itertools.takewhile(lambda token: token not in self.ends, tokens))
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         for stop in case.stop:
             texts = [text.split(stop)[0] for text in texts]

@@ -26,6 +26,7 @@ from lorafit.evaluate.questions import questions_of
 from lorafit.evaluate.samples import Comparison, base_answers, comparison_tables, score, tuned_answers
 from lorafit.identity import identity, machine, machine_differences
 from lorafit.infer.generate import Answer
+from lorafit.model.embeddings import never_seen
 from lorafit.model.forward import choose_forward
 from lorafit.model.fused import fuse
 from lorafit.model.hub import find_model
@@ -117,6 +118,7 @@ def carry_out(
             folder = find_model(recipe.model.name, recipe.model.revision, remote_code)
             base = load_base(folder, chosen, recipe.model.quantization, recipe.model.double_quantization, remote_code)
         _say_model(console, recipe, chosen)
+        _check_end(console, renderer, base)
         if rerouted:
             console.say(f"    {rerouted}")
         held_out = data.held_out.conversations
@@ -183,6 +185,18 @@ def _say_model(console: Console, recipe: Recipe, chosen: hardware.Hardware) -> N
         kept += ", double quantisation"
     kept += ")" if kept else ""
     console.say(f"computing in {chosen.dtype_name} on {chosen.device.type} ({chosen.reason}){kept}")
+
+
+def _check_end(console: Console, renderer: Renderer, base: Base) -> None:
+    tokenizer = renderer.tokenizer
+    ends = tokenizer.convert_tokens_to_ids(list(renderer.facts().end_of_turn))
+    if unknown := never_seen(base.model, [token for token in ends if isinstance(token, int)]):
+        names = ", ".join(tokenizer.convert_ids_to_tokens(unknown))
+        console.warn(
+            f"{names} ends an answer, but the base looks as if it had never seen it: its embedding is that of unused "
+            "tokens, and an adapter does not train it, so that answers may never end. Take a template whose end the "
+            "base knows (data.template)."
+        )
 
 
 def _say_injection(console: Console, injection: Injection) -> None:

@@ -26,11 +26,12 @@ PREFIX = "base_model.model."
 @dataclass(frozen=True, slots=True)
 class Adapter:
     """What was trained. layers: path of a layer to its adapter, names within the layer to tensors; replaced: names of
-    the base's own parameters (norms, biases) to what they became."""
+    the base's own parameters (norms, biases) to what they became; state: all of it, as PEFT names it."""
 
     config: Any
     layers: Mapping[str, Mapping[str, Tensor]]
     replaced: Mapping[str, Tensor]
+    state: Mapping[str, Tensor]
     source: str
 
 
@@ -59,7 +60,7 @@ def adapter_of(config: Any, state: Mapping[str, Tensor], source: str) -> Adapter
             replaced[name.replace(".base_layer.", ".")] = value
     for path, tensors in layers.items():
         _check_rank(config, path, tensors, source)
-    return Adapter(config, layers, replaced, source)
+    return Adapter(config, layers, replaced, state, source)
 
 
 def _check_rank(config: Any, path: str, tensors: Mapping[str, Tensor], source: str) -> None:

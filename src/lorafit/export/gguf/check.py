@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lorafit.errors import SelfCheckFailed
-from lorafit.export.check import greedy_continuations, next_token_logits
+from lorafit.export.answers import greedy_continuations, next_token_logits
 from lorafit.export.gguf.engine import Heard, ask_llama_cpp
 from lorafit.export.gguf.formats import FORMATS, Format
 from lorafit.export.gguf.pretokenizers import PROBES
