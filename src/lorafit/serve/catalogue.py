@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lorafit.data.template import ChatTemplate, Renderer
+from lorafit.data.template import Renderer, choose_template
 from lorafit.errors import AdapterError
 from lorafit.identity import file_hash
 from lorafit.model.hub import load_tokenizer
@@ -40,8 +40,6 @@ class Catalogue:
         self.base, self.bearing, self.folder = base, bearing, folder
         self._models = {model.name: model for model in (base, alone) if model is not None}
         self._renderers: dict[tuple[Any, ...], Renderer] = {}
-        if base is not None:
-            self._renderers[_fingerprint(base.folder), base.renderer.template] = base.renderer
 
     @property
     def names(self) -> list[str]:
@@ -97,18 +95,20 @@ class Catalogue:
         return {name: path for name, path in found.items() if NAME.fullmatch(name)}
 
     def _renderer(self, adapter: Adapter) -> Renderer:
+        """Of the run's template; else of the one that the adapter's tokenizer brings; else as the base's."""
         assert self.base is not None
-        template: ChatTemplate = adapter.template or self.base.renderer.template
         own = (adapter.folder / TOKENIZER[0]).is_file()
-        key = (_fingerprint(adapter.folder if own else self.base.folder), template)
+        key = (_fingerprint(adapter.folder if own else self.base.folder), adapter.template)
         if key not in self._renderers:
-            tokenizer = load_tokenizer(adapter.folder) if own else self.base.renderer.tokenizer
-            if len(tokenizer) != len(self.base.renderer.tokenizer):
+            known = self.base.renderer
+            tokenizer = load_tokenizer(adapter.folder) if own else known.tokenizer
+            if len(tokenizer) != len(known.tokenizer):
                 raise AdapterError(
                     f"The tokenizer in {adapter.folder} has {len(tokenizer)} tokens, that of the base "
-                    f"{len(self.base.renderer.tokenizer)}: it is of another base."
+                    f"{len(known.tokenizer)}: it is of another base."
                 )
-            self._renderers[key] = Renderer(tokenizer, template)
+            brought = choose_template(tokenizer) if own and tokenizer.chat_template else known.template
+            self._renderers[key] = Renderer(tokenizer, adapter.template or brought)
         return self._renderers[key]
 
 

@@ -18,11 +18,11 @@ def sentence(difference: Difference, metric: Scale) -> str:
     if math.isnan(low):
         if value == 0:
             return "the same"
-        return f"{more if value > 0 else less} by {abs(value):.{digits}f}{unit} (no interval for this metric)"
+        return f"{more if value > 0 else less} by {abs(value):,.{digits}f}{unit} (no interval for this metric)"
     if difference.is_real:
         if value < 0:
             value, low, high, more = -value, -high, -low, less
-        return f"{more} by {value:.{digits}f}{unit} (95 % interval {low:.{digits}f} to {high:.{digits}f})"
+        return f"{more} by {value:,.{digits}f}{unit} (95 % interval {low:,.{digits}f} to {high:,.{digits}f})"
     told = f"not distinguishable on {difference.samples:,} samples: {value:+.{digits}f}{unit}"
     told += f" (95 % interval {low:+.{digits}f} to {high:+.{digits}f})"
     if difference.needed <= difference.samples or difference.needed > 1_000_000:
