@@ -24,6 +24,7 @@ from lorafit.errors import DoesNotFit, LorafitError, RunError
 from lorafit.evaluate.question import Question
 from lorafit.evaluate.questions import questions_of
 from lorafit.evaluate.samples import Comparison, base_answers, comparison_tables, score, tuned_answers
+from lorafit.export.gguf.families import supports
 from lorafit.identity import identity, machine, machine_differences
 from lorafit.infer.generate import Answer
 from lorafit.model.embeddings import never_seen
@@ -118,7 +119,7 @@ def carry_out(
             folder = find_model(recipe.model.name, recipe.model.revision, remote_code)
             base = load_base(folder, chosen, recipe.model.quantization, recipe.model.double_quantization, remote_code)
         _say_model(console, recipe, chosen)
-        _check_end(console, renderer, base)
+        _look_ahead(console, renderer, base)
         if rerouted:
             console.say(f"    {rerouted}")
         held_out = data.held_out.conversations
@@ -187,9 +188,12 @@ def _say_model(console: Console, recipe: Recipe, chosen: hardware.Hardware) -> N
     console.say(f"computing in {chosen.dtype_name} on {chosen.device.type} ({chosen.reason}){kept}")
 
 
-def _check_end(console: Console, renderer: Renderer, base: Base) -> None:
+def _look_ahead(console: Console, renderer: Renderer, base: Base) -> None:
+    """What will go wrong after training: answers that cannot end, a form that it cannot be taken away in."""
     tokenizer = renderer.tokenizer
     ends = tokenizer.convert_tokens_to_ids(list(renderer.facts().end_of_turn))
+    if unsupported := supports(base.model.config):
+        console.say(f"note: {unsupported}")
     if unknown := never_seen(base.model, [token for token in ends if isinstance(token, int)]):
         names = ", ".join(tokenizer.convert_ids_to_tokens(unknown))
         console.warn(

@@ -10,6 +10,7 @@ from typing import Any
 
 from lorafit.adapters.settings import AdapterSettings
 from lorafit.errors import DoesNotFit, PlanError
+from lorafit.export.gguf.families import supports
 from lorafit.observe.console import Console
 from lorafit.plan.answer import budget_of
 from lorafit.plan.devices import Device, find_device, measure_cpu
@@ -85,6 +86,8 @@ def plan_recipe(
     with console.working("looking for what would change it"):
         found = changes(question.job_of, choice, device, question.tokens_of)
     console.show(figure(plan, found))
+    if unsupported := supports(config.config):
+        console.say(f"note: {unsupported}")
     if candidates:
         console.show(candidates_table(candidates, question.tokens_of))
         settings = choice.overrides(question.start())

@@ -20,4 +20,4 @@ def test_a_question_survives_its_line():
 def test_what_was_asked_is_the_last_turn_of_the_user_or_the_text():
     turns = (Message("system", "s"), Message("user", "one"), Message("assistant", "two"), Message("user", "three"))
     assert Question(1, Source("f", 1), messages=turns).asked == "three"
-    assert Question(1, Source("f", 1), text="go on").asked == "go on"
+    assert Question(1, Source("f", 1), text="a shot\n\ngo\non ").asked == "go\non"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,11 @@ from lorafit.adapters.settings import AdapterSettings
 from lorafit.errors import AdapterError
 from lorafit.model.load import Base, quiet_transformers
 from lorafit.run import replace_folder
+
+_MISMATCH = re.compile(
+    r"size mismatch for (\S+): copying a param with shape torch\.Size\((.*?)\) from checkpoint, "
+    r"the shape in current model is torch\.Size\((.*?)\)"
+)
 
 
 def save_trained(model: Any, tokenizer: Any, settings: AdapterSettings, folder: Path) -> None:
@@ -61,12 +68,24 @@ def load_trained(base: Base, settings: AdapterSettings, folder: Path) -> Any:
     try:
         model = PeftModel.from_pretrained(base.model, folder)
     except (RuntimeError, ValueError, KeyError, OSError) as error:
-        raise AdapterError(
-            f"The adapter in {folder} does not fit {base.folder}: {' '.join(str(error).split())}"
-        ) from error
+        raise AdapterError(f"The adapter in {folder} does not fit {base.folder}: {_why(error, folder)}") from error
     if settings.variant == "pissa" and base.quantization != "none":
         restore_residual(model, base)
     return model.eval()
+
+
+def _why(error: Exception, folder: Path) -> str:
+    """PyTorch names every tensor that does not fit; the first says enough."""
+    said = " ".join(str(error).split())
+    wrong = _MISMATCH.findall(said)
+    if not wrong:
+        return said[:500]
+    name, there, here = wrong[0]
+    trained_on = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
+    return (
+        f"{len(wrong)} of its tensors have another shape, the first {name}: {there} in the adapter, {here} for this "
+        f"base and the adapter's own config.\nIt says that it was trained on {trained_on}: name that base."
+    )
 
 
 def load_weights(model: Any, settings: AdapterSettings, folder: Path) -> None:

@@ -166,8 +166,9 @@ def _ask(speaker: Speaker, part: Part, renderer: Any, wanted: Wanted, console: C
             ask = choose if part.kind == "choices" else answer
             ask(way, read_questions(part.questions), journal, advance)
     for count, what in ((way.cut, "lost their beginning"), (way.unasked, "left no room for an answer")):
-        if count:
-            part.notes.append(f"{count:,} prompts were too long for the model and {what} ({speaker.name})")
+        note = f"{count:,} prompts were too long for the model and {what}"
+        if count and note not in part.notes:  # the same for every speaker
+            part.notes.append(note)
 
 
 def _read(speaker: Speaker, part: Part, renderer: Any, journal: Journal, advance: Callable[[int], None]) -> None:

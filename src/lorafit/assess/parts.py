@@ -93,7 +93,7 @@ class Parts:
             word_language=self.wanted.word_language,
             normalise=task.normalise,
         )
-        part.notes.append(f"{task.shots} shots, version {task.version}")
+        part.notes.append(f"{part.count:,} questions, {task.shots} shots, version {task.version}")
         self.made.append(part)
 
     def of_harness(self) -> None:
@@ -109,7 +109,7 @@ class Parts:
             return
         named = self.wanted.forgetting
         sources = [str(path) for path in builtin.GENERAL] if named == builtin.NAME else [named]
-        read = partial(conversations_of, DataSettings(train=list(sources), cache_gb=0))
+        read = partial(conversations_of, DataSettings(train=list(sources)))
         part = self._part("built-in general text" if named == builtin.NAME else named, "forgetting")
         part.read = partial(_bounded, read, self.wanted.limit)
         with self.console.working(f"reading {part.name}"):
@@ -132,7 +132,7 @@ class Parts:
 
 
 def rows_settings(files: Sequence[str], wanted: Wanted) -> DataSettings:
-    return DataSettings(train=list(files), bad_rows="drop" if wanted.drop_bad_rows else "error", cache_gb=0)
+    return DataSettings(train=list(files), bad_rows="drop" if wanted.drop_bad_rows else "error")
 
 
 def folder_name(text: str) -> str:

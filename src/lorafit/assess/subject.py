@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,8 @@ def subject_of(
         if adapter is not None and not adapter.is_dir():
             raise RecipeError(f"No adapter folder {adapter}.")
         find_description(name, None, remote_code)  # said before anything is read
+        if adapter is not None and (other := trained_on(adapter)) and Path(other).name != path.name:
+            console.warn(f"{adapter} says that it was trained on {other}; on another base it is another function.")
         return Subject(
             lambda: open_bare(name, adapter, template, quantization, remote_code), bare_folder(name, adapter), 128, None
         )
@@ -62,3 +65,11 @@ def subject_of(
         return iter(data.held_out.conversations)
 
     return Subject(lambda: open_run(path, checkpoint, remote_code), path, recipe.evaluate.max_new_tokens, held_out)
+
+
+def trained_on(adapter: Path) -> str:
+    """The base that an adapter names, "" where it names none."""
+    try:
+        return str(json.loads((adapter / "adapter_config.json").read_text()).get("base_model_name_or_path") or "")
+    except (OSError, ValueError):
+        return ""  # said when it is loaded

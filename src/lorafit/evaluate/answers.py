@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from lorafit.data.template import Renderer
 from lorafit.evaluate.journal import Journal
 from lorafit.evaluate.pairs import encode_pair, fit
 from lorafit.evaluate.question import Question
+from lorafit.hardware import Hardware, float32_through_onednn
 from lorafit.infer.engine import Completion, Engine, Request
 
 Advance = Callable[[int], None]
@@ -36,6 +38,7 @@ def answer(way: Way, questions: Iterable[Question], journal: Journal, advance: A
     """Answer greedily what the journal has no answer to, each written as soon as it is there:
     {text, ended, tokens}."""
     asked: dict[int, int] = {}  # number of the request to that of the question
+    stop_ids = frozenset([*way.renderer.stop_ids, *_own_ends(way.engine.model)])
 
     def requests() -> Iterator[Request]:
         count = 0
@@ -52,11 +55,12 @@ def answer(way: Way, questions: Iterable[Question], journal: Journal, advance: A
             asked[count] = question.number
             count += 1
             stops = (*way.renderer.template.stops, *way.stop) if question.messages else way.stop
-            yield Request(ids, room, adapter=way.adapter, stop_ids=frozenset(way.renderer.stop_ids), stop=tuple(stops))
+            yield Request(ids, room, adapter=way.adapter, stop_ids=stop_ids, stop=tuple(stops))
 
-    for number, done in way.engine.stream(requests()):
-        journal.write(asked.pop(number), _spoken(done))
-        advance(1)
+    with _fast_products(way.engine):
+        for number, done in way.engine.stream(requests()):
+            journal.write(asked.pop(number), _spoken(done))
+            advance(1)
 
 
 def choose(way: Way, questions: Iterable[Question], journal: Journal, advance: Advance) -> None:
@@ -75,25 +79,26 @@ def choose(way: Way, questions: Iterable[Question], journal: Journal, advance: A
                 count += 1
                 yield Request(context, adapter=way.adapter, continuation=continuation)
 
-    for number, done in way.engine.stream(requests()):
-        at, place = places.pop(number)
-        question, found = waiting[at]
-        found[place] = done
-        if len(found) == len(question.choices):
-            del waiting[at]
-            scored = [
-                [found[i].logprob, len(found[i].ids), len(choice.encode("utf-8", "replace"))]
-                for i, choice in enumerate(question.choices)
-            ]
-            journal.write(at, {"choices": scored})
-            advance(1)
+    with _fast_products(way.engine):
+        for number, done in way.engine.stream(requests()):
+            at, place = places.pop(number)
+            question, found = waiting[at]
+            found[place] = done
+            if len(found) == len(question.choices):
+                del waiting[at]
+                scored = [
+                    [found[i].logprob, len(found[i].ids), len(choice.encode("utf-8", "replace"))]
+                    for i, choice in enumerate(question.choices)
+                ]
+                journal.write(at, {"choices": scored})
+                advance(1)
 
 
 def prompt_ids(way: Way, question: Question) -> list[int]:
     """A dialogue as its template asks it; a plain text as the tokenizer reads it, its end where it is too long."""
     if question.messages:
         return way.renderer.prompt_ids(question.messages, question.tools)
-    ids: list[int] = way.renderer.tokenizer(question.text).input_ids
+    ids: list[int] = way.renderer.tokenizer(question.text, verbose=False).input_ids
     longest = way.engine.longest
     if longest is not None and len(ids) > (room := max(1, longest - way.max_new_tokens)):
         way.cut += 1
@@ -117,6 +122,16 @@ def choice_ids(way: Way, question: Question) -> list[tuple[list[int], list[int]]
         pairs.append((context, continuation))
     way.cut += cut
     return pairs
+
+
+def _own_ends(model: Any) -> list[int]:
+    """The tokens that end what the base says by itself: its tokenizer need not know all of them."""
+    ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    return [] if ends is None else ends if isinstance(ends, list) else [ends]
+
+
+def _fast_products(engine: Engine) -> AbstractContextManager[str | None]:
+    return float32_through_onednn(Hardware(engine.device, engine.model.dtype, "the model's"))
 
 
 def _room(way: Way, tokens: int) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from lorafit.data.pack import make_row, pack
 from lorafit.data.template import Renderer
+from lorafit.errors import DataError
 from lorafit.evaluate.metrics.measured import Array, Measured, Scale, divided, ratio_of
 from lorafit.model.forward import Forward
 from lorafit.records import Conversation, Sample
@@ -39,14 +40,15 @@ def likelihoods(
     coming = iter(conversations)
     while window := list(islice(coming, WINDOW)):
         samples: list[Sample] = []
-        owners: list[int] = []
-        for number, conversation in enumerate(window):
-            made = [_cut(sample, longest) for sample in renderer.samples(conversation)]
-            samples += made
-            owners += [number] * len(made)
-        found = list(zip(owners, _scored(forward, renderer, samples, tokens_per_pass), strict=True))
-        for number in range(len(window)):
-            of = [likelihood for owner, likelihood in found if owner == number]
+        counts: list[int] = []
+        for made in renderer.samples_of(window):
+            if isinstance(made, DataError):
+                raise made
+            samples += [_cut(sample, longest) for sample in made]
+            counts.append(len(made))
+        scored = iter(_scored(forward, renderer, samples, tokens_per_pass))
+        for count in counts:
+            of = list(islice(scored, count))
             yield Likelihood(*(sum(getattr(one, name) for one in of) for name in Likelihood.__slots__))
 
 

@@ -31,9 +31,9 @@ class Question:
 
     @property
     def asked(self) -> str:
-        """What is shown of the prompt: the last turn of the user, or the end of the text."""
+        """What is shown of it: the last turn of the user, or of a text what stands after its last empty line."""
         if not self.messages:
-            return self.text
+            return self.text.rstrip().rpartition("\n\n")[2]
         return next((m.content for m in reversed(self.messages) if m.role == "user"), self.messages[-1].content)
 
     def to_json(self) -> str:
