@@ -108,7 +108,7 @@ def test_a_run_is_compared_with_its_base_and_goes_on_where_it_was_stopped(
         patch.setattr(conduct, "answer", None)
         assert timeless(read(evaluate(subject(run), wanted, QUIET))) == timeless(content)
     data.write_text(json.dumps([{**row, "kind": "x"} for row in alpaca_rows(5)]), encoding="utf-8")
-    with pytest.raises(RunError, match=r"answers of test\.json\.\n.*--restart"):
+    with pytest.raises(RunError, match=r"01-answers-test\.json\.\n.*--restart"):
         evaluate(subject(run), wanted, QUIET)
     assert (
         read(evaluate(subject(run), Wanted(data=[str(data)], forgetting="none"), QUIET, restart=True))["parts"][0][
@@ -182,6 +182,7 @@ def test_bad_input_is_said_before_a_model_is_loaded(
         (Wanted(data=[str(data)], category="kid"), DataError, "no column 'kid'"),
         (Wanted(data=[str(empty)]), DataError, "row 1"),
         (Wanted(tasks=["mmul"]), RecipeError, "mmlu"),
+        (Wanted(data=[str(data)], metrics=["accuracy"]), DataError, "one reference for each prompt"),
     ]
     for wanted, kind, message in cases:
         with pytest.raises(kind, match=message):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -29,7 +30,7 @@ from lorafit.observe.console import Console
 from lorafit.opened import Opened
 from lorafit.report.evaluation import write_evaluation_page
 from lorafit.report.evaluation_table import evaluation_tables
-from lorafit.run import InUseError, only_process, read_json, write_json
+from lorafit.run import LOCK, InUseError, only_process, read_json, write_json
 
 TOKENS_PER_PASS = 2048
 HELD_OUT = "held-out rows"
@@ -51,21 +52,33 @@ def evaluate(
     """
     began = time.time()
     folder = subject.folder / "evaluation" / (name or _named(wanted))
-    if restart and folder.exists():
-        shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with only_process(folder / ".lock"):
+        with only_process(folder / LOCK):
+            if restart:
+                _clear(folder)
             parts = _parts(folder, wanted, subject, console)
             content = _answered(subject.open, folder, parts, wanted, console, remote_code)
             content |= {"seconds": time.time() - began, "made": time.time()}
             write_json(folder / "evaluation.json", {"name": folder.name, "of": str(subject.folder), **content})
     except InUseError:
         raise RunError(f"Another process evaluates in {folder}. Wait for it or stop it.") from None
+    except KeyboardInterrupt:
+        console.say(f"What was answered is kept in {folder}: the same command goes on there.")
+        raise
     for table in evaluation_tables(content, console.terminal.width):
         console.show(table)
     console.say(f"page: {write_evaluation_page(folder)}")
     return folder
+
+
+def _clear(folder: Path) -> None:
+    """Throw away an evaluation, but for the lock that is held."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 def _named(wanted: Wanted) -> str:
@@ -98,7 +111,7 @@ def _answered(
     console: Console,
     remote_code: bool,
 ) -> dict[str, Any]:
-    asked = {f"{part.kind} of {part.name}": _asked(part) for part in parts}
+    asked = {part.folder.name: _asked(part) for part in parts}
     opened = open_model()
     _check_same(folder, {**asked, "model": opened.fingerprint()})
     names = names_of(opened)
@@ -115,8 +128,12 @@ def _answered(
     def count(texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False).input_ids]
 
+    scored = []
     with console.working("scoring"):
-        scored = [_scored(part, names, count) for part in parts]
+        for part in parts:
+            with contextlib.ExitStack() as stack:
+                journals = {name: stack.enter_context(part.journal(name)) for name in names}
+                scored.append(_scored(part, journals, count))
     warnings = [f"{part['name']}: {note}" for part in scored for note in part.pop("warnings")]
     for warning in warnings:
         console.warn(warning)
@@ -185,8 +202,7 @@ def _read(speaker: Speaker, part: Part, renderer: Any, journal: Journal, advance
             advance(1)
 
 
-def _scored(part: Part, names: Sequence[str], count: Callable[[Sequence[str]], list[int]]) -> dict[str, Any]:
-    journals = {name: part.journal(name) for name in names}
+def _scored(part: Part, journals: Mapping[str, Journal], count: Callable[[Sequence[str]], list[int]]) -> dict[str, Any]:
     content: dict[str, Any] = {
         "name": part.name,
         "kind": part.kind,

@@ -73,6 +73,7 @@ class Parts:
         first = list(islice(read_questions(part.questions), FITTING))
         metrics = metrics or list(self._fitting(fitting_metrics(first), part))
         part.scoring = Scoring(metrics, schema=schema, word_language=self.wanted.word_language)
+        _check_references(part)
         self.made.append(part)
 
     def of_task(self, name: str) -> None:
@@ -93,6 +94,7 @@ class Parts:
             word_language=self.wanted.word_language,
             normalise=task.normalise,
         )
+        _check_references(part)
         part.notes.append(f"{part.count:,} questions, {task.shots} shots, version {task.version}")
         self.made.append(part)
 
@@ -129,6 +131,21 @@ class Parts:
                 yield from checked([name])
             except DataError as error:  # its package is not installed; it was not asked for by name
                 part.notes.append(f"without {name}: {str(error).splitlines()[0]}")
+
+
+def _check_references(part: Part) -> None:
+    """Raises DataError for a question whose references a metric cannot take: now, and not when all is answered."""
+    takes = {metric.takes: metric.name for metric in part.scoring.metrics if metric.takes in ("references", "labels")}
+    if not takes:
+        return
+    for question in read_questions(part.questions):
+        if not question.references:
+            raise DataError(f"{question.source} has no reference, which {next(iter(takes.values()))} compares with.")
+        if "labels" in takes and len(question.references) > 1:
+            raise DataError(
+                f"{question.source}: {takes['labels']} takes one reference for each prompt, and this prompt has "
+                f"{len(question.references)} ({', '.join(map(repr, question.references[:3]))})."
+            )
 
 
 def rows_settings(files: Sequence[str], wanted: Wanted) -> DataSettings:

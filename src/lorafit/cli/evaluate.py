@@ -57,6 +57,8 @@ def add_parser(verbs: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     if (args.records or args.examples) and len(args.task) != 1:
         raise RecipeError("--records and --examples belong to one --task: name one, or put them into its YAML file.")
+    if args.category and not args.data:
+        raise RecipeError("--category is a column of --data: name the file. (A task has its own category.)")
 
     from lorafit.assess.conduct import evaluate
     from lorafit.assess.subject import subject_of
