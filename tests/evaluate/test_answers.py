@@ -10,10 +10,10 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from lorafit.data.template import Renderer, choose_template
-from lorafit.evaluate.answers import Way, answer, choose, chosen
+from lorafit.evaluate.answers import Way, answer, choose, chosen, prompt_ids
 from lorafit.evaluate.journal import Journal
 from lorafit.evaluate.question import Question
-from lorafit.infer.engine import Engine
+from lorafit.infer.engine import Engine, Request
 from lorafit.infer.generate import generate_answers
 from lorafit.records import Message, Source
 
@@ -106,3 +106,14 @@ def test_choices_are_scored_as_by_one_forward_each(way: Way, tmp_path: Path, tok
 def test_the_likeliest_choice_may_be_taken_by_length() -> None:
     scored = [[-4.0, 1, 2], [-6.0, 2, 12], [-9.0, 4, 8]]
     assert [chosen(scored, how) for how in ("", "tokens", "bytes")] == [0, 2, 1]
+
+
+def test_an_answer_ends_where_the_models_own_settings_say(way: Way, tmp_path: Path) -> None:
+    asked = Question(1, SOURCE, text="Where does 1 live?")
+    (free,) = way.engine.run([Request(prompt_ids(way, asked), 6, adapter="default")])
+    later = next(i for i, token in enumerate(free.ids) if token not in free.ids[:i] and i > 0)
+    way.engine.model.generation_config.eos_token_id = [free.ids[later], 0]
+    with Journal(tmp_path / "j") as journal:
+        answer(way, [asked], journal, lambda done: None)
+        (found,) = told(journal, 1)
+    assert (found["ended"], found["tokens"]) == (True, later)

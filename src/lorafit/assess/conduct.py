@@ -206,8 +206,8 @@ def _scored(part: Part, journals: Mapping[str, Journal], count: Callable[[Sequen
     content: dict[str, Any] = {
         "name": part.name,
         "kind": part.kind,
-        "rows": part.rows,
-        "questions": part.count,
+        "rows": part.rows or None,
+        "questions": part.count or None,
         "note": "; ".join(part.notes),
         "warnings": [],
     }

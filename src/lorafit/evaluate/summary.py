@@ -99,7 +99,8 @@ def _harness_difference(base: Mapping[str, Any], other: Mapping[str, Any], scale
     value = other["score"] - base["score"]
     error = math.hypot(_error(base), _error(other))
     samples = int(min(base.get("samples", 0), other.get("samples", 0)))
-    p = math.erfc(abs(value) / error / math.sqrt(2)) if error > 0 else math.nan
+    # All answers alike: no error can be estimated, and the difference is what it is.
+    p = math.erfc(abs(value) / error / math.sqrt(2)) if error > 0 else (1.0 if value == 0 else error)
     low, high = value - 1.96 * error, value + 1.96 * error
     needed = samples * (2.8 * error / value) ** 2 if value else math.inf
     return _told(Difference(value, low, high, p, samples, needed), scale)
