@@ -52,6 +52,7 @@ from lorafit.evaluate.question import Question  # noqa: E402
 from lorafit.evaluate.questions import read_questions, write_questions  # noqa: E402
 from lorafit.evaluate.task import load_task  # noqa: E402
 from lorafit.evaluate.task_rows import questions  # noqa: E402
+from lorafit.hardware import Hardware, float32_through_onednn  # noqa: E402
 from lorafit.infer.engine import Engine  # noqa: E402
 from lorafit.records import Source  # noqa: E402
 
@@ -166,7 +167,8 @@ class Lorafit:
         write_questions(asked, folder / "questions.jsonl")
         began = time.perf_counter()
         way = Way(self.engine, self.renderer, None, case.new, case.stop)
-        with Journal(folder / "answers.jsonl") as journal:
+        chosen = Hardware(torch.device("cpu"), torch.float32, "a benchmark")
+        with Journal(folder / "answers.jsonl") as journal, float32_through_onednn(chosen):  # as `lorafit evaluate` does
             do = choose if case.choices else answer
             do(way, read_questions(folder / "questions.jsonl"), journal, lambda done: None)
         seconds = time.perf_counter() - began

@@ -13,7 +13,8 @@ from lorafit.evaluate.summary import harness_rows, metric_rows
 def test_a_row_has_scores_intervals_and_what_differs_in_words() -> None:
     base, tuned = mean_of([0.0] * 30 + [1.0] * 10), mean_of([1.0] * 30 + [1.0] * 10)
     (row,) = metric_rows([METRICS["exact_match"]], {"base": {"exact_match": base}, "tuned": {"exact_match": tuned}})
-    assert row["scores"]["base"]["score"] == 0.25 and row["scores"]["base"]["low"] < 0.25 < row["scores"]["base"]["high"]
+    score = row["scores"]["base"]
+    assert score["score"] == 0.25 and score["low"] < 0.25 < score["high"]
     difference = row["differences"]["tuned"]
     assert difference["value"] == 0.75 and difference["is_real"] and difference["sentence"].startswith("better by 75.0")
     assert (row["share"], row["high"]) == (True, 1.0) and json.dumps(row, allow_nan=False)

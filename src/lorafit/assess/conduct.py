@@ -24,6 +24,7 @@ from lorafit.evaluate.likelihood import LIKELIHOOD, Likelihood, likelihoods, mea
 from lorafit.evaluate.questions import conversations_of, read_questions
 from lorafit.evaluate.score import score_part
 from lorafit.evaluate.summary import harness_rows, metric_rows
+from lorafit.hardware import float32_through_onednn
 from lorafit.model.forward import choose_forward
 from lorafit.model.load import longest_sequence
 from lorafit.observe.console import Console
@@ -118,12 +119,13 @@ def _answered(
     facts = {"base": opened.recipe.model.name, "method": opened.method, "speakers": names}
     tokenizer = opened.renderer.tokenizer
     renderer = opened.renderer
-    turns = speakers(opened, console, remote_code)
+    turns, chosen = speakers(opened, console, remote_code), opened.base.hardware
     del opened  # so that a fully tuned model is gone when its base is loaded
-    for speaker in turns:
-        for part in parts:
-            _ask(speaker, part, renderer, wanted, console)
-        del speaker
+    with float32_through_onednn(chosen):
+        for speaker in turns:
+            for part in parts:
+                _ask(speaker, part, renderer, wanted, console)
+            del speaker
 
     def count(texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False).input_ids]

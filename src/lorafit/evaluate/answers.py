@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,6 @@ from lorafit.data.template import Renderer
 from lorafit.evaluate.journal import Journal
 from lorafit.evaluate.pairs import encode_pair, fit
 from lorafit.evaluate.question import Question
-from lorafit.hardware import Hardware, float32_through_onednn
 from lorafit.infer.engine import Completion, Engine, Request
 
 Advance = Callable[[int], None]
@@ -57,10 +55,9 @@ def answer(way: Way, questions: Iterable[Question], journal: Journal, advance: A
             stops = (*way.renderer.template.stops, *way.stop) if question.messages else way.stop
             yield Request(ids, room, adapter=way.adapter, stop_ids=stop_ids, stop=tuple(stops))
 
-    with _fast_products(way.engine):
-        for number, done in way.engine.stream(requests()):
-            journal.write(asked.pop(number), _spoken(done))
-            advance(1)
+    for number, done in way.engine.stream(requests()):
+        journal.write(asked.pop(number), _spoken(done))
+        advance(1)
 
 
 def choose(way: Way, questions: Iterable[Question], journal: Journal, advance: Advance) -> None:
@@ -79,19 +76,18 @@ def choose(way: Way, questions: Iterable[Question], journal: Journal, advance: A
                 count += 1
                 yield Request(context, adapter=way.adapter, continuation=continuation)
 
-    with _fast_products(way.engine):
-        for number, done in way.engine.stream(requests()):
-            at, place = places.pop(number)
-            question, found = waiting[at]
-            found[place] = done
-            if len(found) == len(question.choices):
-                del waiting[at]
-                scored = [
-                    [found[i].logprob, len(found[i].ids), len(choice.encode("utf-8", "replace"))]
-                    for i, choice in enumerate(question.choices)
-                ]
-                journal.write(at, {"choices": scored})
-                advance(1)
+    for number, done in way.engine.stream(requests()):
+        at, place = places.pop(number)
+        question, found = waiting[at]
+        found[place] = done
+        if len(found) == len(question.choices):
+            del waiting[at]
+            scored = [
+                [found[i].logprob, len(found[i].ids), len(choice.encode("utf-8", "replace"))]
+                for i, choice in enumerate(question.choices)
+            ]
+            journal.write(at, {"choices": scored})
+            advance(1)
 
 
 def prompt_ids(way: Way, question: Question) -> list[int]:
@@ -128,10 +124,6 @@ def _own_ends(model: Any) -> list[int]:
     """The tokens that end what the base says by itself: its tokenizer need not know all of them."""
     ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     return [] if ends is None else ends if isinstance(ends, list) else [ends]
-
-
-def _fast_products(engine: Engine) -> AbstractContextManager[str | None]:
-    return float32_through_onednn(Hardware(engine.device, engine.model.dtype, "the model's"))
 
 
 def _room(way: Way, tokens: int) -> int:

@@ -58,7 +58,9 @@ class Answer:
             self.reason = "stop"
             return
         self.ids.append(token)
-        if self.text is not None:
+        if self.text is not None and not (self.request.stop or self.request.on_text):
+            self.text.add(token)
+        elif self.text is not None:
             self._show(self.text.push(token))
             if self.text.stopped:
                 self.reason = "stop"

@@ -25,11 +25,19 @@ class Text:
 
     def push(self, token: int) -> str:
         """Take a token; returns what may be shown now."""
+        self.add(token)
+        end = len(self._ids)
+        piece = self._piece(end)
+        if piece.endswith(HALF):
+            sure = self._beyond_broken()
+            if sure is None:
+                return ""
+            end, piece = sure, self._piece(sure)
+        return self._grown(piece, end)
+
+    def add(self, token: int) -> None:
+        """Take a token that nobody waits for: all is decoded once, at the end."""
         self._ids.append(token)
-        end: int | None = len(self._ids)
-        if self._piece(len(self._ids)).endswith(HALF):
-            end = self._beyond_broken()
-        return "" if end is None else self._grown(self._piece(end), end)
 
     def end(self) -> str:
         """What was kept back; half a character at the end is dropped."""
