@@ -15,9 +15,12 @@ import transformers
 
 from lorafit import Recipe, finetune, load_recipe, open_run, pipeline
 from lorafit.errors import DataError, LorafitError, ModelError, RunError, TrainingError
+from lorafit.export import check
+from lorafit.export.worker import answered
+from lorafit.exporting import Options, export
 from lorafit.infer.chat import Chat
 from lorafit.observe.console import Console
-from lorafit.opened import export_merged
+from lorafit.opened import locate_run
 from lorafit.run import LOCK
 from lorafit.train import updates
 from tests.conftest import alpaca_rows, metrics, status
@@ -72,7 +75,9 @@ def test_running_the_resolved_recipe_again_repeats_the_run(recipe: Callable[...,
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora", "int8", "full"])
-def test_every_method_trains_chats_and_exports(recipe: Callable[..., Recipe], method: str) -> None:
+def test_every_method_trains_chats_and_exports(
+    recipe: Callable[..., Recipe], method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     quantization = {"qlora": "nf4", "int8": "int8"}.get(method, "none")
     adapter = {"method": "none"} if method == "full" else {}
     result = finetune(recipe(model={"quantization": quantization}, adapter=adapter, evaluate={"prompts": 2}))
@@ -87,8 +92,9 @@ def test_every_method_trains_chats_and_exports(recipe: Callable[..., Recipe], me
         chat.restart()
         chat.tuned = False
         assert chat.say(asked) == result.comparison.answers["base"][0].text
-    merged = export_merged(opened, target, "auto", Console(quiet=True))
-    assert merged.dtype == "float32" and merged.file.holds and merged.file.prompts == 32
+    monkeypatch.setattr(check, "ask_fresh_process", answered)
+    merged = export(locate_run(result.folder), Options(), target, Console(quiet=True))
+    assert merged.form == "float32" and merged.figures["within_tolerance"] and merged.figures["prompts"] == 16
 
 
 def test_early_stopping_checkpoints_and_the_best_is_kept(recipe: Callable[..., Recipe]) -> None:

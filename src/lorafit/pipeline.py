@@ -25,6 +25,7 @@ from lorafit.evaluate.question import Question
 from lorafit.evaluate.questions import questions_of
 from lorafit.evaluate.samples import Comparison, base_answers, comparison_tables, score, tuned_answers
 from lorafit.export.gguf.families import supports
+from lorafit.export.reference import keep_reference
 from lorafit.identity import identity, machine, machine_differences
 from lorafit.infer.generate import Answer
 from lorafit.model.embeddings import never_seen
@@ -38,6 +39,7 @@ from lorafit.observe.rules.table import examine
 from lorafit.observe.run_facts import facts_of
 from lorafit.reading import model_of, read
 from lorafit.recipe import Recipe
+from lorafit.records import Message
 from lorafit.report.page import write_report
 from lorafit.run import (
     RunFolder,
@@ -151,8 +153,10 @@ def carry_out(
         if planned and planned.plan and watch:
             compare(run, console, planned.plan, watch)
         comparison = None
-        if questions and not outcome.interrupted:
+        if not outcome.interrupted:
             load_weights(injection.model, recipe.adapter, best_weights(recipe, run))
+            keep_reference(injection.model, renderer, _check_prompts(data), run.self_check)
+        if questions and not outcome.interrupted:
             with console.working("the tuned model answers held-out prompts", total=len(questions)) as advance:
                 answers |= tuned_answers(injection.model, renderer, questions, recipe.evaluate.max_new_tokens, advance)
             comparison = score(questions, answers, recipe.evaluate.metrics)
@@ -173,11 +177,16 @@ def _write_inputs(run: RunFolder, recipe: Recipe, data: Prepared, renderer: Rend
     if data.rejected and not (data.stream and run.rejected.is_file()):  # a stream goes on with the file
         shutil.copyfile(data.rejected.file, run.rejected)
     run.self_check.mkdir(exist_ok=True)
-    prompts = (data.held_out.conversations + data.training.conversations)[:CHECK_PROMPTS]
     lines = (
-        json.dumps([{"role": m.role, "content": m.content} for m in c.prompt], ensure_ascii=False) for c in prompts
+        json.dumps([{"role": m.role, "content": m.content} for m in prompt], ensure_ascii=False)
+        for prompt in _check_prompts(data)
     )
     write_text(run.self_check / "prompts.jsonl", "".join(f"{line}\n" for line in lines))
+
+
+def _check_prompts(data: Prepared) -> list[tuple[Message, ...]]:
+    """The prompts that are put aside: every export answers them again."""
+    return [c.prompt for c in (data.held_out.conversations + data.training.conversations)[:CHECK_PROMPTS]]
 
 
 def _say_model(console: Console, recipe: Recipe, chosen: hardware.Hardware) -> None:

@@ -11,59 +11,54 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "export",
         help="take a tuned model away, checked to answer like what was trained",
-        description="merged: fold the adapter into the weights that it was trained against and save a plain "
-        "transformers folder. gguf: that as a file for llama.cpp and Ollama. The result is opened again by the engine "
-        "that will use it and compared on the prompts that the run put aside.",
+        description="merged: the adapter folded into the weights that it was trained against, a plain transformers "
+        "folder. quantized: that in 4 or 8 bits (bitsandbytes). onnx: for ONNX Runtime. gguf: for llama.cpp and "
+        "Ollama. The result is opened by the engine that will use it, in a fresh process, and compared on the prompts "
+        "that the run put aside; where it differs by more than its format explains, there is no export.",
     )
     parser.add_argument("run_folder", help="a run folder, such as runs/NAME")
+    parser.add_argument("--to", required=True, metavar="KIND", help="merged, quantized, onnx or gguf")
     parser.add_argument(
-        "--to", choices=["merged", "gguf"], required=True, help="merged: one plain model; gguf: for llama.cpp"
+        "--format",
+        metavar="FORM",
+        help="quantized: nf4, int8 (nf4); onnx: float32, int8 (float32); gguf: f16, bf16, q8_0, q4_0, ... (q8_0)",
     )
-    parser.add_argument("--format", default="q8_0", metavar="FORM", help="of gguf: f16, bf16, q8_0, q4_0, ... (q8_0)")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to (RUN/export/merged or gguf-FORM)")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to (RUN/export/KIND or KIND-FORM)")
     parser.add_argument(
-        "--dtype",
-        choices=["auto", "float32", "bfloat16", "float16"],
-        default="auto",
-        help="what merged is saved in; auto keeps the base's own (auto)",
+        "--dtype", default="auto", metavar="TYPE", help="float32, bfloat16 or float16; auto keeps the base's own (auto)"
     )
+    parser.add_argument(
+        "--onto",
+        choices=["trained", "original"],
+        default="trained",
+        help="merged, after QLoRA: fold into the 4-bit weights that were trained against, or into the original "
+        "16-bit ones, which is another function (trained)",
+    )
+    parser.add_argument("--max-shard-size", default="5GB", metavar="SIZE", help="of a file of weights (5GB)")
+    parser.add_argument("--license", default="unknown", metavar="NAME", help="for the model card (unknown)")
+    parser.add_argument("--push", metavar="REPO", help="then upload it to this repository of the Hugging Face hub")
     parser.add_argument("--checkpoint", type=int, metavar="UPDATE", help="use the copy made after this update")
     parser.add_argument("--trust-remote-code", action="store_true", help="run the model folder's own code (off)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    from lorafit.exporting import Options, export, push, settled
     from lorafit.observe.console import Console
-    from lorafit.opened import export_merged, open_run
+    from lorafit.opened import locate_run
 
+    options = settled(Options(args.to, args.format, args.dtype, args.onto, args.max_shard_size, args.license))
     console = Console()
-    if args.to == "gguf":
-        from lorafit.export.gguf import check_form
-
-        check_form(args.format)
-    with console.working(f"loading {args.run_folder}"):
-        opened = open_run(args.run_folder, args.checkpoint, args.trust_remote_code)
-    if args.to == "gguf":
-        from lorafit.opened import export_to_gguf
-
-        target = args.output or opened.run.path / "export" / f"gguf-{args.format}"
-        exported = export_to_gguf(opened, args.format, target, console)
-        console.say(f"self-check in llama.cpp: {exported.comparison.sentence()}", style="green")
-        for remark in exported.remarks:
-            console.warn(remark)
-        print(f"GGUF: {exported.file}")
-        return 0
-    name = "merged" if args.checkpoint is None else f"merged-{args.checkpoint:06d}"
-    target = args.output or opened.run.path / "export" / name
-    merged = export_merged(opened, target, args.dtype, console)
-    console.say(
-        f"self-check of the run itself, {opened.base.hardware.dtype_name}: {merged.run.sentence()}", style="green"
-    )
-    console.say(f"self-check of the fold, float32: {merged.fold.sentence()}", style="green")
-    console.say(f"self-check of the saved file, {merged.dtype}: {merged.file.sentence()}", style="green")
-    if merged.file.broken:
-        console.warn(
-            f"{merged.file.broken} tokens differ by the rounding to {merged.dtype} alone; --dtype float32 keeps them."
-        )
-    print(f"merged model: {merged.folder}")
+    located = locate_run(args.run_folder, args.checkpoint, args.trust_remote_code)
+    name = options.kind if options.form is None else f"{options.kind}-{options.form}"
+    if args.checkpoint is not None:
+        name += f"-{args.checkpoint:06d}"
+    done = export(located, options, args.output or located.run.path / "export" / name, console)
+    for what, sentence in done.checks:
+        console.say(f"self-check, {what}: {sentence}", style="green")
+    for remark in done.remarks:
+        console.warn(remark)
+    print(f"{options.kind}, {done.form}: {done.folder}")
+    if args.push:
+        print(f"uploaded: {push(done.folder, args.push)}")
     return 0

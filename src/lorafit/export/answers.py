@@ -9,6 +9,7 @@ import torch
 
 from lorafit.infer.generate import generation_settings
 
+
 @torch.no_grad()
 def greedy_continuations(
     model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int, stop_ids: Sequence[int]

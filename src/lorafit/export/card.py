@@ -25,8 +25,8 @@ USES = {
         'print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))\n```'
     ),
     "onnx": (
-        "`model.onnx` runs in ONNX Runtime. `input_ids`, `attention_mask`, `position_ids` and `past_key_values.N.key` and "
-        "`.value` (of length 0 at first) lead to `logits` and `present.N.key` and `.value`. The chat template is in "
+        "`model.onnx` runs in ONNX Runtime. `input_ids`, `attention_mask`, `position_ids` and `past_key_values.N.key` "
+        "and `.value` (of length 0 at first) lead to `logits`, `present.N.key` and `.value`. The chat template is in "
         "`chat_template.jinja`, the tokens that end an answer in `generation_config.json`."
     ),
     "gguf": "`ollama create NAME -f Modelfile`, or `llama-cli -m FILE.gguf`.",
@@ -35,7 +35,7 @@ USES = {
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What the card says that the run folder does not. kind: merged, quantized, onnx or gguf; form: the format or dtype;
+    """What the card says that the run folder does not. kind: merged, quantized, onnx or gguf; form: format or dtype;
     base: the base's name; recipe: as JSON has it; checks: (of what, sentence); figures: of the self-check, by name."""
 
     kind: str
@@ -66,7 +66,7 @@ def model_card(card: Card, run: RunFolder) -> str:
         "## Use",
         USES[library].format(folder=card.name),
         "## Training",
-        _table(("", ""), _training(card.recipe)),
+        _table(("", ""), _training(card)),
         "## Data",
         _table(("", ""), _data(_json(run.data))),
         *_scores(run),
@@ -74,7 +74,7 @@ def model_card(card: Card, run: RunFolder) -> str:
         "The folder was opened by the engine that will use it, in a fresh process, and asked the held-out prompts that "
         "the tuned model had answered when training ended.",
         "\n".join(f"- {what}: {sentence}" for what, sentence in card.checks),
-        _table(("figure", ""), ((name.replace("_", " "), _number(value)) for name, value in card.figures.items())),
+        _table(("figure", ""), _figures(card.figures)),
         *("\n".join(f"- {remark}" for remark in card.remarks),) * bool(card.remarks),
         "## Environment",
         _table(("", ""), _environment(_json(run.environment))),
@@ -88,9 +88,10 @@ def _method(recipe: Mapping[str, Any]) -> str:
     return {"none": "LoRA", "nf4": "QLoRA", "int8": "LoRA on 8 bits"}[recipe["model"]["quantization"]]
 
 
-def _training(recipe: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+def _training(card: Card) -> Iterator[tuple[str, object]]:
+    recipe = card.recipe
     adapter, train = recipe["adapter"], recipe["train"]
-    yield "base", recipe["model"]["name"]
+    yield "base", card.base
     if recipe["model"]["quantization"] != "none":
         yield "base kept in", recipe["model"]["quantization"]
     yield "computed in", recipe["model"]["dtype"]
@@ -119,7 +120,7 @@ def _environment(environment: Mapping[str, Any]) -> Iterator[tuple[str, object]]
     if "python" in environment:
         yield "python", environment["python"]
     for gpu in environment.get("gpus", ()):
-        yield "GPU", gpu if isinstance(gpu, str) else gpu.get("name", gpu)
+        yield "GPU", gpu
 
 
 def _scores(run: RunFolder) -> Iterator[str]:
@@ -150,8 +151,10 @@ def _score(found: Mapping[str, Any] | None) -> str:
     return f"{found['score']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
 
 
-def _number(value: object) -> object:
-    return f"{value:.4g}" if isinstance(value, float) else value
+def _figures(figures: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    for name, value in figures.items():
+        if value is not None:
+            yield name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else value
 
 
 def _table(head: Sequence[str], rows: Any) -> str:

@@ -12,7 +12,6 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +22,7 @@ from lorafit.export.reference import Prompt, Reference
 Engine = Literal["transformers", "onnxruntime"]
 WORKER = Path(__file__).with_name("worker.py")
 SECONDS = 6 * 3600
-# Relative difference of the length of the hidden states below which they count as the model's own.
+# Relative difference of hidden states below which they count as the model's own.
 SAME_HIDDEN = 0.05
 
 
@@ -89,9 +88,6 @@ class Comparison:
         return {**asdict(self), "perplexity_change": self.perplexity_change, "within_tolerance": self.holds}
 
 
-Ask = Callable[[dict[str, Any]], dict[str, Any]]
-
-
 def check_export(
     folder: Path,
     form: str,
@@ -100,12 +96,10 @@ def check_export(
     device: str = "cpu",
     remote_code: bool = False,
     must_hold: bool = True,
-    ask: Ask | None = None,
 ) -> Comparison:
     """Have `engine` open `folder`, stored in `form` (a key of TOLERANCES), and compare it with the reference.
 
-    must_hold: whether it fails where only the numbers are further off than the format allows. ask: puts a request to
-    the engine; a fresh process unless given.
+    must_hold: whether it fails where only the numbers are further off than the format allows.
 
     Raises SelfCheckFailed, with the first prompt that differs and the likely cause.
     """
@@ -115,10 +109,11 @@ def check_export(
         "device": device,
         "remote_code": remote_code,
         "prompts": [
-            {"ids": one.ids, "answer": one.answer, "likely": one.likely, "turns": one.turns} for one in reference.prompts
+            {"ids": one.ids, "answer": one.answer, "likely": one.likely, "turns": one.turns}
+            for one in reference.prompts
         ],
     }
-    said = (ask or ask_fresh_process)(request)
+    said = ask_fresh_process(request)
     _check_surroundings(said, reference)
     coarser = max(form, reference.format, key=list(TOLERANCES).index)
     found = compare(engine, coarser, reference, said)
@@ -238,7 +233,9 @@ def _cause(form: str, found: Comparison, reference: Reference, said: dict[str, A
         finer = "bfloat16 or float32" if form == "float16" else "float32"
         return f"precision ({form} cannot hold this model's numbers, which become infinite; {finer} can)"
     if said["tied"] not in (None, reference.tied):
-        return f"a tied head (the model's is {'' if reference.tied else 'not '}its embedding, the export's the opposite)"
+        return (
+            f"a tied head (the model's is {'' if reference.tied else 'not '}its embedding, the export's the opposite)"
+        )
     if _same_hidden(reference, said):
         return "the head (what comes before it is right): a tied head that was untied, or one that was left out"
     if form in ("int8", "nf4", "float16"):
@@ -247,12 +244,11 @@ def _cause(form: str, found: Comparison, reference: Reference, said: dict[str, A
 
 
 def _same_hidden(reference: Reference, said: dict[str, Any]) -> bool:
-    pairs = zip(reference.prompts, said["prompts"], strict=True)
-    return all(
-        heard["norms"] is not None
-        and all(abs(one - other) <= SAME_HIDDEN * one for one, other in zip(prompt.norms, heard["norms"], strict=True))
-        for prompt, heard in pairs
-    )
+    if any(heard["hidden"] is None for heard in said["prompts"]):
+        return False
+    ours = [state for prompt in reference.prompts for state in prompt.hidden]
+    theirs = [state for heard in said["prompts"] for state in heard["hidden"]]
+    return all(math.dist(one, other) <= SAME_HIDDEN * math.hypot(*one) for one, other in zip(ours, theirs, strict=True))
 
 
 def _short(text: str) -> str:

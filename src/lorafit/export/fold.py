@@ -36,7 +36,7 @@ class Adapter:
 
 
 def read_adapter(folder: Path) -> Adapter:
-    """The adapter of a folder. Raises AdapterError when it cannot be read or is of another rank than its config says."""
+    """The adapter of a folder. Raises AdapterError when it cannot be read or its rank is not its config's."""
     from peft import PeftConfig
 
     try:

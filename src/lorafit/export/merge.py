@@ -22,6 +22,7 @@ from transformers.pytorch_utils import Conv1D
 from lorafit.errors import ExportError
 from lorafit.export.fold import Adapter, check_fits, folded
 from lorafit.export.weights import ShardWriter, Weights, cast
+from lorafit.memory import freed_memory_goes_back
 from lorafit.model.hub import read_config
 from lorafit.model.load import empty_model
 from lorafit.model.quantize import dequantized_weight, is_quantized
@@ -102,17 +103,16 @@ def _quantized_layers(tuned: Any) -> Mapping[str, Any]:
         return {}
     inner = tuned.get_base_model() if hasattr(tuned, "peft_config") else tuned
     layers = {name: getattr(layer, "base_layer", layer) for name, layer in inner.named_modules()}
-    return {
-        name: layer for name, layer in layers.items() if is_quantized(layer) and not name.endswith(".base_layer")
-    }
+    return {name: layer for name, layer in layers.items() if is_quantized(layer) and not name.endswith(".base_layer")}
 
 
 def write_merged(shards: Shards, folder: Path, dtype: torch.dtype, shard_bytes: int) -> None:
     """Write the weights to `folder` in `dtype`, in files of at most `shard_bytes` (one tensor may be larger)."""
     writer = ShardWriter(folder, shard_bytes)
-    for name, tensor in shards.tensors():
-        writer.add(name, cast(tensor, dtype))
-    writer.close()
+    with freed_memory_goes_back():
+        for name, tensor in shards.tensors():
+            writer.add(name, cast(tensor, dtype))
+        writer.close()
 
 
 def write_surroundings(trained: Trained, tokenizer: Any, stop_ids: Sequence[int], folder: Path, dtype: str) -> None:

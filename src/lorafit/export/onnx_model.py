@@ -46,7 +46,6 @@ def write_onnx(merged: Path, folder: Path, form: str, remote_code: bool = False)
         model = AutoModelForCausalLM.from_pretrained(
             merged,
             dtype=torch.float32,
-            attn_implementation="sdpa",
             local_files_only=True,
             trust_remote_code=remote_code,
         ).eval()
@@ -97,7 +96,7 @@ def _trace(model: Any, file: Path) -> None:
     )
     rows, tokens, kept = (torch.export.Dim(name) for name in ("batch", "sequence", "past"))
     try:
-        with _quiet_exporter(), torch.no_grad():
+        with _quiet_tools(), torch.no_grad():
             program = torch.onnx.export(
                 _WithPast(model).eval(),
                 inputs,
@@ -128,27 +127,29 @@ def _cache_shapes(model: Any) -> list[tuple[int, int]]:
 
 
 @contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Hold back what torch's exporter says of packages that are not there and of names that it merges."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+def _quiet_tools() -> Iterator[None]:
+    """Hold back what these tools say of packages that are not there, of names that they merge, of further tools."""
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        logging.disable(logging.NOTSET)
 
 
 def _quantize(source: Path, target: Path) -> None:
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    quantize_dynamic(
-        source,
-        target,
-        op_types_to_quantize=["MatMul", "Gemm"],
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        use_external_data_format=True,
+    from onnxruntime.quantization import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
+        QuantType,
+        quantize_dynamic,
     )
+
+    with _quiet_tools():
+        quantize_dynamic(
+            source,
+            target,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            use_external_data_format=True,
+        )

@@ -27,8 +27,8 @@ PROMPTS, ANSWER_TOKENS, LIKELY = 16, 32, 8
 class Prompt:
     """A prompt and what the tuned model said. ids, answer: token ids; text: the prompt as rendered; turns: its
     dialogue, None where the template alone does not render it so. Of each answer token: likely: its id and the ids of
-    the likeliest; logits: of these; totals: the logarithm of the sum of all exponentials; norms: of the hidden states
-    before the head."""
+    the likeliest; logits: of these; totals: the logarithm of the sum of all exponentials; hidden: some values of
+    the states before the head."""
 
     ids: list[int]
     answer: list[int]
@@ -37,7 +37,7 @@ class Prompt:
     likely: list[list[int]]
     logits: list[list[float]]
     totals: list[float]
-    norms: list[float]
+    hidden: list[list[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,33 +51,54 @@ class Reference:
     prompts: list[Prompt]
 
 
-def keep_reference(model: Any, renderer: Renderer, prompts: Sequence[Sequence[Message]], folder: Path) -> Reference:
+def keep_reference(
+    model: Any, renderer: Renderer, prompts: Sequence[Sequence[Message]], folder: Path
+) -> Reference | None:
     """Write to folder/reference.json what `model` answers greedily to the first 16 of `prompts` that leave room for an
     answer, with the log-probabilities. The model computes as it did in training; its mode is put back.
 
-    Raises ExportError when no prompt leaves room for an answer.
+    Returns None, and writes nothing, when no prompt leaves room for an answer.
     """
-    reference = reference_of(model, renderer, prompts)
-    write_json(folder / FILE, asdict(reference))
+    asked = fitting(prompts, renderer, longest_sequence(model))
+    if not asked:
+        return None
+    reference = _reference(model, renderer, asked)
+    write_reference(reference, folder)
     return reference
 
 
+def write_reference(reference: Reference, folder: Path) -> None:
+    """Write it to folder/reference.json."""
+    write_json(folder / FILE, asdict(reference))
+
+
 def reference_of(model: Any, renderer: Renderer, prompts: Sequence[Sequence[Message]]) -> Reference:
-    """As `keep_reference`, but nothing is written."""
-    longest = longest_sequence(model)
-    pairs = [(turns, renderer.prompt_ids(turns)) for turns in prompts]
-    fitting = [(turns, ids) for turns, ids in pairs if longest is None or len(ids) + ANSWER_TOKENS <= longest]
-    if not fitting:
+    """As `keep_reference`, but nothing is written. Raises ExportError when no prompt leaves room for an answer."""
+    asked = fitting(prompts, renderer, longest_sequence(model))
+    if not asked:
         raise ExportError(
             f"None of the {len(prompts)} prompts that the run put aside leaves room for {ANSWER_TOKENS} tokens of "
-            f"answer within the model's {longest}: there is nothing to check an export on."
+            "answer within the model's length: there is nothing to check an export on."
         )
+    return _reference(model, renderer, asked)
+
+
+def _reference(model: Any, renderer: Renderer, asked: Sequence[tuple[Sequence[Message], list[int]]]) -> Reference:
     trained = model.training
     model.eval()
-    kept = [_prompt(model, renderer, turns, ids) for turns, ids in fitting[:PROMPTS]]
+    kept = [_prompt(model, renderer, turns, ids) for turns, ids in asked]
     model.train(trained)
     head, table = model.get_output_embeddings(), model.get_input_embeddings()
     return Reference(_format(model), renderer.stop_ids, head.weight is table.weight, kept)
+
+
+def fitting(
+    prompts: Sequence[Sequence[Message]], renderer: Renderer, longest: int | None
+) -> list[tuple[Sequence[Message], list[int]]]:
+    """The first 16 prompts, with their token ids, that leave room for an answer within `longest` tokens."""
+    pairs = [(turns, renderer.prompt_ids(turns)) for turns in prompts]
+    kept = [(turns, ids) for turns, ids in pairs if longest is None or len(ids) + ANSWER_TOKENS <= longest]
+    return kept[:PROMPTS]
 
 
 def read_reference(folder: Path) -> Reference | None:
@@ -90,7 +111,9 @@ def read_reference(folder: Path) -> Reference | None:
         prompts = [Prompt(**prompt) for prompt in content["prompts"]]
         return Reference(content["format"], content["stop_ids"], content["tied"], prompts)
     except (KeyError, TypeError) as error:
-        raise RunError(f"{file} is not what lorafit writes ({error}). Remove it: the next export makes it anew.") from None
+        raise RunError(
+            f"{file} is not what lorafit writes ({error}). Remove it: the next export makes it anew."
+        ) from None
 
 
 def _prompt(model: Any, renderer: Renderer, turns: Sequence[Message], ids: list[int]) -> Prompt:
@@ -104,7 +127,7 @@ def _prompt(model: Any, renderer: Renderer, turns: Sequence[Message], ids: list[
     plain = [{"role": turn.role, "content": turn.content} for turn in turns]
     asks_alike = _as_it_stands(renderer, plain) == (text, ids)
     return Prompt(
-        ids, answer, text, plain if asks_alike else None, likely, said["logits"], said["totals"], said["norms"]
+        ids, answer, text, plain if asks_alike else None, likely, said["logits"], said["totals"], said["hidden"]
     )
 
 

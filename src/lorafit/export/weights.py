@@ -46,7 +46,8 @@ class Weights:
 def _shard_names(folder: Path) -> list[str]:
     index = folder / INDEX
     if not index.is_file():
-        return sorted(path.name for path in folder.glob("*.safetensors"))
+        whole = folder / "model.safetensors"  # beside the state of an optimizer in a checkpoint
+        return [whole.name] if whole.is_file() else sorted(path.name for path in folder.glob("*.safetensors"))
     try:
         return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
@@ -62,7 +63,8 @@ class _opened:
     def __enter__(self) -> safe_open:
         try:
             self._file = safe_open(self.shard, framework="pt", **READING)
-            return self._file.__enter__()
+            self._file.__enter__()
+            return self._file
         except (SafetensorError, OSError) as error:
             raise _unreadable(self.shard, error) from error
 

@@ -3,11 +3,11 @@
 Reads one request as JSON from stdin and writes the answer to the file named by its argument. Run by path, so nothing of
 lorafit is loaded here.
 
-request: engine (transformers or onnxruntime), folder, device, remote_code, prompts: ids and answer (token ids), likely
+request: engine (transformers, onnxruntime), folder, device, remote_code, prompts: ids and answer (token ids), likely
 (of each answer token, the ids to report), turns (a dialogue, or null).
-answer: eos (ids that end an answer), tied (whether the head is the embedding, or null), absent (weights that the files
-lack), prompts: text and ids (the dialogue by the folder's own template and tokenizer, or null), best, logits, totals and
-norms as `steps` gives them.
+answer: eos (ids that end an answer), tied (whether the head is the embedding, or null), absent (weights that are not
+there), prompts: text and ids (the dialogue by the folder's own template and tokenizer, or null), best, logits, totals
+and hidden as `steps` gives them.
 """
 
 import json
@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+KEPT = 8
+
 
 def main() -> None:
     answer = answered(json.load(sys.stdin))
@@ -25,9 +27,9 @@ def main() -> None:
 
 
 def answered(request: dict[str, Any]) -> dict[str, Any]:
+    folder = request["folder"]
     from transformers import AutoTokenizer
 
-    folder = request["folder"]
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=request["remote_code"])
     engine = {"transformers": _transformers, "onnxruntime": _onnxruntime}[request["engine"]]
     answer = engine(request)
@@ -38,7 +40,8 @@ def answered(request: dict[str, Any]) -> dict[str, Any]:
 
 def steps(logits: np.ndarray[Any, Any], likely: Sequence[Sequence[int]], hidden: Any = None) -> dict[str, Any]:
     """Of float32 logits [T, V]: best [T], the likeliest tokens; logits [T][...] at the ids `likely`; totals [T], the
-    logarithm of the sum of their exponentials. norms [T]: of the hidden states [T, H] before the head, or null."""
+    logarithm of the sum of their exponentials. hidden [T, 8]: some values of the states [T, H] before the
+    head, or null."""
     logits = logits.astype(np.float64)
     largest = logits.max(-1)
     totals = largest + np.log(np.exp(logits - largest[:, None]).sum(-1))
@@ -46,7 +49,7 @@ def steps(logits: np.ndarray[Any, Any], likely: Sequence[Sequence[int]], hidden:
         "best": logits.argmax(-1).tolist(),
         "logits": [row[list(ids)].tolist() for row, ids in zip(logits, likely, strict=True)],
         "totals": totals.tolist(),
-        "norms": None if hidden is None else np.linalg.norm(hidden.astype(np.float64), axis=-1).tolist(),
+        "hidden": None if hidden is None else hidden[:, :: max(1, hidden.shape[1] // KEPT)][:, :KEPT].tolist(),
     }
 
 
@@ -88,7 +91,7 @@ def follow(model: Any, ids: Sequence[int], answer: Sequence[int]) -> tuple[np.nd
 
 def _onnxruntime(request: dict[str, Any]) -> dict[str, Any]:
     """The prompt at once, then the answer's tokens one by one from the keys and values kept."""
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
     folder = Path(request["folder"])
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
