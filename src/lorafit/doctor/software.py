@@ -30,6 +30,7 @@ EXTRAS = {
     "studio": "the interface in the browser",
     "gguf": "export for llama.cpp",
     "onnx": "export to ONNX",
+    "harness": "tasks of lm-evaluation-harness",
     "modelscope": "models from ModelScope",
 }
 

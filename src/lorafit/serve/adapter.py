@@ -46,9 +46,10 @@ class Found:
 
 @dataclass(eq=False, slots=True)
 class Adapter:
-    """One adapter as it was found once. Replaced, it is another object with another key.
+    """One adapter as it was found once. Replaced, it is another object.
 
-    key: its name within PEFT. retired: no request may ask for it any more. remarks: for the log.
+    key: its name within PEFT, another each time it is loaded. retired: no request may ask for it any more. remarks: for
+    the log.
     """
 
     name: str
@@ -58,6 +59,10 @@ class Adapter:
     remarks: tuple[str, ...] = ()
     retired: bool = False
     key: str = field(default_factory=lambda: f"a{next(_keys)}")
+
+    def renew(self) -> None:
+        """Take a new key."""
+        self.key = f"a{next(_keys)}"
 
 
 class Bearing:
@@ -132,7 +137,7 @@ def prepare(name: str, path: str | Path, bearing: Bearing) -> Adapter:
     config.inference_mode = True
     config.init_lora_weights = True  # some starts (PiSSA's) would change the base's weights
     config.lora_dropout = 0.0
-    remarks = ()
+    remarks: tuple[str, ...] = ()
     if found.recipe is not None and found.recipe.model.quantization != bearing.base.quantization:
         remarks = (
             f"{name} was trained on its base in {found.recipe.model.quantization} weights and is served on "

@@ -45,6 +45,7 @@ class Answers:
                 Request(
                     prompts[number // body.choices],
                     wanted,
+                    model.fixed,
                     sampling=body.sampling(number % body.choices),
                     stop_ids=frozenset(model.renderer.stop_ids),
                     stop=stops,
@@ -155,7 +156,7 @@ def prompts_of(model: Model, body: ChatBody | CompletionBody, longest: int | Non
 
 
 async def respond(http: HttpRequest, exchange: Exchange, worker: Worker, stream: bool) -> ASGIApp:
-    """The reply to a request whose prompts are ready. Raises Refused, or what the engine raised that it never should."""
+    """The reply to a request whose prompts are ready. Raises Refused."""
     limit = exchange.until - exchange.began
     try:
         worker.submit(exchange.answers.jobs)
@@ -174,7 +175,7 @@ async def respond(http: HttpRequest, exchange: Exchange, worker: Worker, stream:
         content = exchange.reply.whole(completions, exchange.usage(completions))
         exchange.ended(200)
         return JSONResponse(content)
-    except (LorafitError, TimeoutError) as error:
+    except Exception as error:
         raise refused_by(error, limit) from error
     finally:
         exchange.answers.cancel()

@@ -187,16 +187,14 @@ class Service:
 
     async def models(self, request: Request) -> Response:
         known = {model.name: self._card(model) for model in self.catalogue.models}
-        parent = self.catalogue.base.name if self.catalogue.base else None
-        cards = [known.get(name) or card(name, 0, name, parent) for name in self.catalogue.names]
+        cards = [known.get(name) or card(name, 0, name, self.catalogue.first.name) for name in self.catalogue.names]
         return JSONResponse({"object": "list", "data": cards})
 
     async def model(self, request: Request) -> Response:
         return JSONResponse(self._card(await self._model(request.path_params["name"])))
 
     def _card(self, model: Model) -> dict[str, Any]:
-        base = self.catalogue.base
-        parent = base.name if base and model.adapter else None
+        parent = self.catalogue.first.name if model.adapter else None
         return card(model.name, model.since, str(model.folder or model.name), parent)
 
     async def health(self, request: Request) -> Response:
@@ -209,7 +207,11 @@ class Service:
             "lorafit_running": ("gauge", "Answers being decoded.", float(worker.running)),
             "lorafit_waiting": ("gauge", "Answers that wait for a place.", float(worker.waiting)),
             "lorafit_steps_total": ("counter", "Steps of the engine.", float(worker.engine.steps)),
-            "lorafit_adapters_known": ("gauge", "Adapters that can be asked for.", float(len(self.catalogue.names) - 1)),
+            "lorafit_adapters_known": (
+                "gauge",
+                "Adapters that can be asked for.",
+                float(len(self.catalogue.names) - 1),
+            ),
             "lorafit_adapters_loaded": ("gauge", "Adapters in memory.", float(len(shelf))),
             "lorafit_adapter_loads_total": ("counter", "Adapters read from disk.", float(shelf.loads)),
             "lorafit_adapter_load_seconds_total": ("counter", "Time taken by that.", shelf.load_seconds),

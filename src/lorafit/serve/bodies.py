@@ -1,4 +1,4 @@
-"""What clients send: OpenAI's request bodies. What would change the answer and is not supported is refused, not ignored."""
+"""What clients send: OpenAI's request bodies. What is not supported and would change the answer is refused."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class CompletionBody(Asked):
         if isinstance(self.prompt, str):
             return [self.prompt]
         if self.prompt and isinstance(self.prompt[0], int):
-            return [self.prompt]  # type: ignore[list-item]
+            return [self.prompt]
         return self.prompt  # type: ignore[return-value]
 
 

@@ -1,4 +1,4 @@
-"""The models by their names: the base, the adapters that were named, those of a folder. One thread, the event loop's."""
+"""The models by their names: the base, the adapters that were named, those of a folder."""
 
 from __future__ import annotations
 
@@ -21,24 +21,26 @@ TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a name stands for. adapter: None for the base (or for a model that is served alone)."""
+    """What a name stands for. adapter: None for the base, and for a model that is served alone, with an adapter that is
+    `fixed` on it or none."""
 
     name: str
     renderer: Renderer
     adapter: Adapter | None = None
     folder: Path | None = None
+    fixed: str | None = None
     since: int = field(default_factory=lambda: int(time.time()))
 
 
 class Catalogue:
-    """Names to models. base: the first of them. bearing: None where nothing may be put on the model.
+    """Names to models. first: the base, or a model that is served alone; then bearing is None, and it carries nothing.
 
     Adapters with the same tokenizer and template share one renderer: a tokenizer takes longer to load than an adapter.
     """
 
-    def __init__(self, base: Model | None, alone: Model | None, bearing: Bearing | None, folder: Path | None) -> None:
-        self.base, self.bearing, self.folder = base, bearing, folder
-        self._models = {model.name: model for model in (base, alone) if model is not None}
+    def __init__(self, first: Model, bearing: Bearing | None, folder: Path | None) -> None:
+        self.first, self.bearing, self.folder = first, bearing, folder
+        self._models = {first.name: first}
         self._renderers: dict[tuple[Any, ...], Renderer] = {}
 
     @property
@@ -66,9 +68,10 @@ class Catalogue:
                 f"{name!r} cannot be a model's name: letters, digits and . _ - : / +, at most 128, the first a letter "
                 "or a digit."
             )
-        if self.bearing is None or (self.base is not None and name == self.base.name):
-            whose = "the base's own" if self.bearing else "alone here, its base cannot carry adapters"
-            raise AdapterError(f"No adapter can be served as {name}: that name is {whose}.")
+        if self.bearing is None:
+            raise AdapterError(f"{self.first.name} changed the base's own weights: it is served without adapters.")
+        if name == self.first.name:
+            raise AdapterError(f"No adapter can be served as {name}: that is the base's name.")
         adapter = prepare(name, path, self.bearing)
         return Model(name, self._renderer(adapter), adapter, Path(path))
 
@@ -96,11 +99,10 @@ class Catalogue:
 
     def _renderer(self, adapter: Adapter) -> Renderer:
         """Of the run's template; else of the one that the adapter's tokenizer brings; else as the base's."""
-        assert self.base is not None
         own = (adapter.folder / TOKENIZER[0]).is_file()
-        key = (_fingerprint(adapter.folder if own else self.base.folder), adapter.template)
+        key = (_fingerprint(adapter.folder if own else self.first.folder), adapter.template)
         if key not in self._renderers:
-            known = self.base.renderer
+            known = self.first.renderer
             tokenizer = load_tokenizer(adapter.folder) if own else known.tokenizer
             if len(tokenizer) != len(known.tokenizer):
                 raise AdapterError(

@@ -38,7 +38,9 @@ class Figures:
         self.tokens: Counter[tuple[str, str]] = Counter()
         self.cancelled = 0
         self.latency = Histogram("lorafit_request_seconds", "From a request's arrival to its end.")
-        self.first_piece = Histogram("lorafit_first_piece_seconds", "From a streamed request's arrival to its first text.")
+        self.first_piece = Histogram(
+            "lorafit_first_piece_seconds", "From a streamed request's arrival to its first text."
+        )
 
     def ended(self, endpoint: str, model: str, status: int, seconds: float) -> None:
         self.requests[endpoint, model, status] += 1

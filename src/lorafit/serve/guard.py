@@ -68,7 +68,7 @@ def _check_loopback(headers: Headers) -> None:
         if value is None and name == "origin":
             continue
         try:
-            host = urlsplit(value if name == "origin" else f"//{value}").hostname or ""
+            host = urlsplit(f"{value}" if name == "origin" else f"//{value}").hostname or ""
         except ValueError:
             host = ""
         if not is_loopback(host):

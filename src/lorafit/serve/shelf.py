@@ -30,6 +30,7 @@ class Shelf:
 
     def __init__(self, engine: Engine, limit: int) -> None:
         self.engine, self.limit = engine, limit
+        self._plain = engine.adapters.model
         self.loads = self.evictions = 0
         self.load_seconds = 0.0
         self._loaded: OrderedDict[str, Adapter] = OrderedDict()  # in the order of their last use
@@ -62,12 +63,15 @@ class Shelf:
         if adapter.retired and not self._uses[adapter.key] and adapter.key in self._loaded:
             self._unload(adapter.key)
 
-    def move_to(self, engine: Engine) -> None:
-        """Another engine on the same model goes on; nothing runs."""
-        self.engine = engine
+    def clear(self) -> Any:
+        """Take everything off the model; returns it, plain. What is asked for again is loaded again."""
+        if self._model is not None:
+            self._model.base_model.unload()
+            vars(self._plain).pop("peft_config", None)
+            self._model = None
+        self._loaded.clear()
         self._uses.clear()
-        for adapter in list(self._loaded.values()):
-            self.drop_retired(adapter)
+        return self._plain
 
     def _evict(self) -> bool:
         idle = next((key for key in self._loaded if not self._uses[key]), None)
@@ -79,47 +83,61 @@ class Shelf:
 
     def _load(self, adapter: Adapter) -> None:
         began = time.perf_counter()
-        try:
-            state = load_file(adapter.folder / WEIGHTS, device=str(self.engine.device))
-        except (OSError, SafetensorError) as error:
-            raise AdapterError(f"{adapter.folder / WEIGHTS} cannot be read any more: {error}") from error
-        if self._model is None or not _insert(self._model, adapter, state):
-            self._insert_by_peft(adapter, state)
+        if self._model is None:
+            self._model = self._wrapped(adapter)
+            self.engine.adapters.model = self._model
+        put_on(self._model, adapter)
         self._loaded[adapter.key] = adapter
         self.loads += 1
         self.load_seconds += time.perf_counter() - began
 
-    def _insert_by_peft(self, adapter: Adapter, state: dict[str, Tensor]) -> None:
-        """PEFT's own way: for the first adapter, for layers that had none, for all that is not plain LoRA."""
+    def _wrapped(self, adapter: Adapter) -> Any:
+        """PEFT's model with the layers of the first adapter, without its weights."""
         try:
-            if self._model is None:
-                self._model = PeftModel(self.engine.model, adapter.config, adapter.key, low_cpu_mem_usage=True)
-                self.engine.adapters.model = self._model
-            else:
-                self._model.add_adapter(adapter.key, adapter.config, low_cpu_mem_usage=True)
-            result = set_peft_model_state_dict(self._model, state, adapter.key, low_cpu_mem_usage=True)
-            missing = [key for key, value in self._model.named_parameters() if f".{adapter.key}" in key and value.is_meta]
-            if result.unexpected_keys or missing:
-                odd = [*result.unexpected_keys, *missing]
-                raise AdapterError(
-                    f"The adapter in {adapter.folder} does not fit its config: {len(odd)} weights, such as {odd[0]}."
-                )
-        except (ValueError, KeyError, RuntimeError, AttributeError) as error:
-            if self._model is not None and adapter.key in self._model.peft_config:
-                self._unload(adapter.key)
-            if isinstance(error, AdapterError):
-                raise
-            raise AdapterError(
-                f"The adapter in {adapter.folder} cannot be loaded: {' '.join(str(error).split())}"
-            ) from error
-        self._model.eval().requires_grad_(False)
+            return PeftModel(self._plain, adapter.config, adapter.key, low_cpu_mem_usage=True)
+        except (ValueError, KeyError, RuntimeError) as error:
+            vars(self._plain).pop("peft_config", None)
+            raise AdapterError(f"The adapter in {adapter.folder} cannot be loaded: {error}") from error
 
     def _unload(self, key: str) -> None:
-        self._loaded.pop(key, None)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that another one becomes the active one
-            self._model.delete_adapter(key)
-        self._uses.pop(key, None)
+        adapter = self._loaded.pop(key)
+        del self._uses[key]
+        _delete(self._model, key)
+        # Loaded again before the engine's next step, it would seem to the engine to have changed under its requests.
+        adapter.renew()
+
+
+def put_on(model: Any, adapter: Adapter) -> None:
+    """Put an adapter onto a PEFT model, under its key. Raises AdapterError for files that do not fit their config."""
+    try:
+        state = load_file(adapter.folder / WEIGHTS, device=str(next(model.parameters()).device))
+        if adapter.key in model.peft_config or not _insert(model, adapter, state):
+            _insert_by_peft(model, adapter, state)
+    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+        if adapter.key in model.peft_config:
+            _delete(model, adapter.key)
+        if isinstance(error, AdapterError):
+            raise
+        reason = " ".join(str(error).split())
+        raise AdapterError(f"The adapter in {adapter.folder} cannot be loaded: {reason}") from error
+
+
+def _insert_by_peft(model: Any, adapter: Adapter, state: dict[str, Tensor]) -> None:
+    """PEFT's own way: for the first adapter, for layers that had none, for all that is not plain LoRA."""
+    if adapter.key not in model.peft_config:
+        model.add_adapter(adapter.key, adapter.config, low_cpu_mem_usage=True)
+    unexpected = set_peft_model_state_dict(model, state, adapter.key, low_cpu_mem_usage=True).unexpected_keys
+    missing = [name for name, value in model.named_parameters() if value.is_meta and f".{adapter.key}" in name]
+    if unexpected or missing:
+        odd = [*unexpected, *missing]
+        raise AdapterError(f"{adapter.folder} does not fit its config: {len(odd)} weights, such as {odd[0]}.")
+    model.eval().requires_grad_(False)
+
+
+def _delete(model: Any, key: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that another one becomes the active one
+        model.delete_adapter(key)
 
 
 def _insert(model: Any, adapter: Adapter, state: dict[str, Tensor]) -> bool:
@@ -129,11 +147,18 @@ def _insert(model: Any, adapter: Adapter, state: dict[str, Tensor]) -> bool:
     of its time.
     """
     config = adapter.config
-    odd = ("use_dora", "lora_bias", "modules_to_save", "trainable_token_indices", "target_parameters", "layer_replication")
+    odd = (
+        "use_dora",
+        "lora_bias",
+        "modules_to_save",
+        "trainable_token_indices",
+        "target_parameters",
+        "layer_replication",
+    )
     if any(getattr(config, name, None) for name in odd) or config.is_prompt_learning:
         return False
     paths = sorted({key.partition(".lora_")[0] for key in state})
-    layers = dict(model.get_base_model().named_modules())
+    layers = dict(model.base_model.model.named_modules())  # get_base_model wants an active adapter
     chosen = {path: layers.get(path.removeprefix(PREFIX)) for path in paths}
     factors = {f"{path}.lora_{part}.weight" for path in paths for part in "AB"}
     if factors != set(state) or not all(_takes_plain(layer) for layer in chosen.values()):

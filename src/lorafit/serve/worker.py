@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lorafit.errors import LorafitError
 from lorafit.infer.engine import Completion, Engine, Handle, Request
@@ -53,7 +53,7 @@ class Worker:
     came later takes that place.
     """
 
-    make_engine: Callable[[], Engine]
+    make_engine: Callable[[Any], Engine]
     engine: Engine
     shelf: Shelf
     queue: int
@@ -118,6 +118,16 @@ class Worker:
         self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._work()
+        finally:  # also when no engine can be made again
+            with self._condition:
+                self._stopping = True
+                left = (*self._waiting, *self._running.values())
+            for job in left:
+                job.finish(Stopped())
+
+    def _work(self) -> None:
         while self._wait():
             while self._calls:
                 self._calls.popleft()()
@@ -126,7 +136,7 @@ class Worker:
                 if self._running:
                     for handle in self.engine.step():
                         self._end(self._running.pop(handle), handle)
-            except Exception as error:  # noqa: BLE001  one request must not take the server with it
+            except Exception as error:
                 LOG.exception("a step of the engine failed; what was running is lost, the server goes on")
                 self._begin_anew(error)
 
@@ -159,7 +169,7 @@ class Worker:
 
     def _add(self, job: Job) -> Handle:
         try:
-            return self.engine.add(replace(job.request, adapter=job.adapter.key if job.adapter else None))
+            return self.engine.add(replace(job.request, adapter=job.adapter.key) if job.adapter else job.request)
         except LorafitError:
             if job.adapter is not None:
                 self.shelf.give_back(job.adapter)
@@ -168,13 +178,15 @@ class Worker:
     def _end(self, job: Job, handle: Handle) -> None:
         if job.adapter is not None:
             self.shelf.give_back(job.adapter)
-        if handle.completion is not None:
-            job.finish(handle.completion)
+        done = handle.completion
+        if done is not None and done.reason == "cancelled" and not job.cancelled:
+            job.finish(RuntimeError("the engine gave the request up, which nobody asked for"))
+        elif done is not None:
+            job.finish(done)
 
     def _begin_anew(self, error: Exception) -> None:
         lost = [*self._running.values()]
         self._running.clear()
-        self.engine = self.make_engine()
-        self.shelf.move_to(self.engine)
         for job in lost:
             job.finish(error)
+        self.engine = self.shelf.engine = self.make_engine(self.shelf.clear())
