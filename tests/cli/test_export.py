@@ -16,7 +16,7 @@ def test_a_run_becomes_a_file_for_llama_cpp(recipe: Callable[..., Recipe], capsy
     folder = finetune(recipe(train={"max_updates": 2}, evaluate={"prompts": 0})).folder
     assert main(["export", str(folder), "--to", "gguf", "--format", "f32"]) == 0
     said = capsys.readouterr().out
-    assert "self-check in llama.cpp" in said
+    assert "self-check, llama.cpp" in said
     (file,) = (folder / "export" / "gguf-f32").glob("*.gguf")
     assert file.read_bytes()[:4] == b"GGUF" and (folder / "export" / "merged").is_dir()
 

@@ -127,13 +127,13 @@ def test_windows_before_it_are_not_tokenised_again(
     stream = stream_of(streamed(renderer, path))
     list(islice(stream.updates(BATCH, UPDATES, SEED), 14))
     rendered: list[int] = []
-    real = Renderer.rendered
+    real = Renderer.samples_of
 
     def counted(self: Renderer, conversations: Any) -> Any:
         rendered.append(len(conversations))
         return real(self, conversations)
 
-    monkeypatch.setattr(Renderer, "rendered", counted)
+    monkeypatch.setattr(Renderer, "samples_of", counted)
     again = stream_of(streamed(renderer, path))
     again.begin(tmp_path / "rejected.jsonl", stream.state())
     # Update 14 begins with sample 56, which is place 4 of the fourth window of the second pass.

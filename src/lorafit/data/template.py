@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,18 +24,6 @@ __all__ = ["PLAIN_STOPS", "PLAIN_TEMPLATES", "ChatTemplate", "Facts", "Renderer"
 
 # Ids [T] and where each token stands in the text [T, 2].
 Tokens = tuple[np.ndarray, np.ndarray]
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """Conversations as text. found: the samples of each; those of `waiting` come into it when they have tokens."""
-
-    found: list[list[Sample] | DataError]
-    waiting: list[tuple[list[Sample], Conversation, Rendering]]
-
-    @property
-    def texts(self) -> list[str]:
-        return [one.text for _, _, one in self.waiting]
 
 
 class Renderer:
@@ -89,11 +77,6 @@ class Renderer:
 
     def samples_of(self, conversations: Sequence[Conversation]) -> list[list[Sample] | DataError]:
         """The samples of each conversation, or why it has none; equal to `samples`, in less time."""
-        rendered = self.rendered(conversations)
-        return self.samples_from(rendered, self.encode_all(rendered.texts))
-
-    def rendered(self, conversations: Sequence[Conversation]) -> Rendered:
-        """The first half of `samples_of`: Python's, while `encode_all` of other ones may be at work in a thread."""
         found: list[list[Sample] | DataError] = []
         waiting: list[tuple[list[Sample], Conversation, Rendering]] = []
         for conversation in conversations:
@@ -107,14 +90,11 @@ class Renderer:
                 found.append(samples)
             except DataError as error:
                 found.append(error)
-        return Rendered(found, waiting)
-
-    def samples_from(self, rendered: Rendered, tokens: Sequence[Tokens]) -> list[list[Sample] | DataError]:
-        """The second half of `samples_of`."""
-        joined = self._joined([one for _, _, one in rendered.waiting], tokens)
-        for (samples, conversation, one), whole, cut in zip(rendered.waiting, tokens, joined, strict=True):
+        tokens = self._encode_all([one.text for _, _, one in waiting])
+        joined = self._joined([one for _, _, one in waiting], tokens)
+        for (samples, conversation, one), whole, cut in zip(waiting, tokens, joined, strict=True):
             samples.append(_sample(conversation, one, *(self._tokens(one) if cut else whole)))
-        return rendered.found
+        return found
 
     def decode(self, token_ids: np.ndarray) -> str:
         """The text that tokens stand for, special tokens included."""
@@ -190,19 +170,12 @@ class Renderer:
         offsets = np.asarray(encoded.offset_mapping, dtype=np.int64).reshape(-1, 2)
         return np.asarray(encoded.input_ids, dtype=np.int64), offsets
 
-    def encode_all(self, texts: Sequence[str]) -> list[Tokens]:
-        """As `_encode`, for many texts: what transformers' call does, without the rows of Python in between.
-
-        The library lets other threads of Python run meanwhile, and refuses to have its settings changed: they are set
-        only where they are not so already.
-        """
+    def _encode_all(self, texts: Sequence[str]) -> list[Tokens]:
+        """As `_encode`, for many texts: what transformers' call does, without the rows of Python in between."""
         core = self.tokenizer.backend_tokenizer
-        if core.truncation is not None:
-            core.no_truncation()
-        if core.padding is not None:
-            core.no_padding()
-        if core.encode_special_tokens:
-            core.encode_special_tokens = False
+        core.no_truncation()
+        core.no_padding()
+        core.encode_special_tokens = False
         return [
             (np.array(found.ids, dtype=np.int64), np.array(found.offsets, dtype=np.int64).reshape(-1, 2))
             for found in core.encode_batch(texts, add_special_tokens=False)
@@ -227,7 +200,7 @@ class Renderer:
                 alone = self._headers[header]
                 first = int(np.searchsorted(offsets[:, 0], start - len(header)))
                 joined[number] |= not np.array_equal(alone, ids[first : first + len(alone)])
-        for (number, _), (alone, _) in zip(prompts, self.encode_all([text for _, text in prompts]), strict=True):
+        for (number, _), (alone, _) in zip(prompts, self._encode_all([text for _, text in prompts]), strict=True):
             joined[number] |= not np.array_equal(alone, tokens[number][0][: len(alone)])
         return joined
 

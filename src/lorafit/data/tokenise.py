@@ -25,7 +25,7 @@ import numpy as np
 from lorafit.data.counting import count_rows, endless
 from lorafit.data.length import Fitted, TooLong, fit_length
 from lorafit.data.samples import Block
-from lorafit.data.template import Rendered, Renderer, Tokens
+from lorafit.data.template import Renderer
 from lorafit.errors import DataError
 from lorafit.records import Conversation, Message, Sample, Source
 
@@ -73,30 +73,11 @@ class Tokeniser:
     too_long: TooLong
 
     def __call__(self, conversations: Sequence[Conversation]) -> Tokenised:
-        return self._fitted(conversations, self.renderer.samples_of(conversations))
-
-    def overlapping(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Tokenised]]:
-        """As a call for each batch, in order; the library tokenises one while the next is rendered."""
-        with ThreadPoolExecutor(1, thread_name_prefix="tokenise") as thread:
-            before: tuple[Batch, Rendered, Future[list[Tokens]]] | None = None
-            for batch in batches:
-                rendered = self.renderer.rendered(batch.conversations)
-                coming = thread.submit(self.renderer.encode_all, rendered.texts)
-                if before is not None:
-                    yield self._ended(*before)
-                before = batch, rendered, coming
-            if before is not None:
-                yield self._ended(*before)
-
-    def _ended(self, batch: Batch, rendered: Rendered, coming: Future[list[Tokens]]) -> tuple[Batch, Tokenised]:
-        return batch, self._fitted(batch.conversations, self.renderer.samples_from(rendered, coming.result()))
-
-    def _fitted(self, conversations: Sequence[Conversation], found: list[list[Sample] | DataError]) -> Tokenised:
         ends = frozenset(self.renderer.stop_ids)
         fitted: list[Fitted] = []
         refused: list[tuple[int, str]] = []
         lengths: list[tuple[int, int]] = []
-        for place, rendered in enumerate(found):
+        for place, rendered in enumerate(self.renderer.samples_of(conversations)):
             try:
                 if isinstance(rendered, DataError):
                     raise rendered
@@ -142,18 +123,17 @@ def tokenised(
     remaining = iter(batches)
     count = min(_processors(), MOST_PROCESSES) if processes is None else processes
     sent = packed(tokeniser) if count else None
-    yield from tokeniser.overlapping(remaining if sent is None else _first(remaining, ROWS_DONE_HERE))
-    if sent is None or (first := next(remaining, None)) is None:
+    rows = 0
+    while sent is None or rows < ROWS_DONE_HERE:
+        batch = next(remaining, None)
+        if batch is None:
+            return
+        rows += len(batch.conversations)
+        yield batch, tokeniser(batch.conversations)
+    if (first := next(remaining, None)) is None:
         return
     with Processes(sent, count) as workers:
         yield from workers.tokenised(itertools.chain([first], remaining))
-
-
-def _first(batches: Iterator[Batch], rows: int) -> Iterator[Batch]:
-    """Batches until they have so many rows."""
-    while rows > 0 and (batch := next(batches, None)) is not None:
-        rows -= len(batch.conversations)
-        yield batch
 
 
 class Processes:
