@@ -19,8 +19,9 @@ from lorafit.export import quantized
 from lorafit.export.card import Card, model_card
 from lorafit.export.check import check_export
 from lorafit.export.fold import adapter_of, read_adapter
+from lorafit.export.gguf import Exported as ExportedGguf
 from lorafit.export.gguf import check_form as check_gguf_form
-from lorafit.export.gguf import export_gguf
+from lorafit.export.gguf import export_adapter_gguf, export_gguf
 from lorafit.export.gguf import reference_of as gguf_reference
 from lorafit.export.merge import Shards, Trained, check_empty, write_merged, write_surroundings
 from lorafit.export.onnx_model import FORMATS as ONNX_FORMATS
@@ -43,7 +44,7 @@ from lorafit.opened import Located
 from lorafit.records import Message
 from lorafit.run import read_json, replace_folder, write_json, write_text
 
-KINDS = ("merged", "quantized", "onnx", "gguf")
+KINDS = ("merged", "quantized", "onnx", "gguf", "gguf-adapter")
 DTYPES = ("auto", *hardware.DTYPES)
 # Of each kind: what --format may say, the first of them where nothing is said.
 FORMATS: dict[str, Sequence[str]] = {"quantized": quantized.FORMATS, "onnx": ONNX_FORMATS}
@@ -112,7 +113,8 @@ def export(run: Located, options: Options, target: Path, console: Console) -> Ex
     if options.kind == "onnx":
         require_onnx()
     reference = _reference(run, console)
-    exporter = {"merged": _merged, "quantized": _quantized, "onnx": _onnx, "gguf": _gguf}[options.kind]
+    exporters = {"merged": _merged, "quantized": _quantized, "onnx": _onnx, "gguf": _gguf}
+    exporter = exporters.get(options.kind, _gguf_adapter)
     return exporter(run, options, target, reference, console)
 
 
@@ -296,10 +298,41 @@ def _gguf(run: Located, options: Options, target: Path, reference: Reference, co
         made = export_gguf(
             merged, target, form, run.renderer, wanted, [turns for turns, _ in dialogues], name, console.say
         )
-    checks = (("merged, transformers", one.sentence()), ("llama.cpp", made.comparison.sentence()))
+    return _from_gguf(run, options, form, made, (("merged, transformers", one.sentence()),))
+
+
+def _gguf_adapter(run: Located, options: Options, target: Path, reference: Reference, console: Console) -> Exported:
+    """The adapter alone: llama.cpp puts it on a GGUF of its base. Compared with PEFT's on the base in float32."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    if run.recipe.adapter.method == "none":
+        raise ExportError(f"{run.run.path} trained every weight: there is no adapter. Use --to gguf.")
+    name = run.run.path.resolve().name
+    dialogues = fitting(put_aside(run), run.renderer, longest_sequence(empty_model(run.base, run.remote_code)))
+    with console.working("base and adapter answer"):
+        with quiet_transformers():
+            base = AutoModelForCausalLM.from_pretrained(run.base, dtype=torch.float32)
+        model = PeftModel.from_pretrained(base, run.trained).eval()
+        wanted = gguf_reference(model, [ids for _, ids in dialogues], run.renderer.stop_ids, ANSWER_TOKENS)
+    del model, base
+    made = export_adapter_gguf(run.trained, run.base, target, run.renderer, wanted, name, console.say)
+    if run.recipe.model.quantization != "none":
+        remark = (
+            f"It was trained on a base in {run.recipe.model.quantization}; on a GGUF of the original it is another "
+            "function, and the check is of that one."
+        )
+        made = replace(made, remarks=(*made.remarks, remark))
+    return _from_gguf(run, options, "adapter", made)
+
+
+def _from_gguf(
+    run: Located, options: Options, form: str, made: ExportedGguf, before: tuple[tuple[str, str], ...] = ()
+) -> Exported:
+    checks = (*before, ("llama.cpp", made.comparison.sentence()))
     figures = {name: value for name, value in asdict(made.comparison).items() if name != "remarks"}
-    done = Exported(target, form, checks, made.remarks, figures)
-    write_text(target / "README.md", _card(run, options, done))
+    done = Exported(made.file.parent, form, checks, made.remarks, figures)
+    write_text(made.file.parent / "README.md", _card(run, options, done))
     return done
 
 

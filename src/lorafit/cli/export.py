@@ -17,7 +17,7 @@ def add_parser(verbs: Any) -> None:
         "that the run put aside; where it differs by more than its format explains, there is no export.",
     )
     parser.add_argument("run_folder", help="a run folder, such as runs/NAME")
-    parser.add_argument("--to", required=True, metavar="KIND", help="merged, quantized, onnx or gguf")
+    parser.add_argument("--to", required=True, metavar="KIND", help="merged, quantized, onnx, gguf or gguf-adapter")
     parser.add_argument(
         "--format",
         metavar="FORM",

@@ -12,7 +12,13 @@ import yaml
 
 from lorafit.run import RunFolder
 
-LIBRARIES = {"merged": "transformers", "quantized": "transformers", "onnx": "onnx", "gguf": "gguf"}
+LIBRARIES = {
+    "merged": "transformers",
+    "quantized": "transformers",
+    "onnx": "onnx",
+    "gguf": "gguf",
+    "gguf-adapter": "gguf",
+}
 USES = {
     "transformers": (
         "```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
@@ -29,7 +35,7 @@ USES = {
         "and `.value` (of length 0 at first) lead to `logits`, `present.N.key` and `.value`. The chat template is in "
         "`chat_template.jinja`, the tokens that end an answer in `generation_config.json`."
     ),
-    "gguf": "`ollama create NAME -f Modelfile`, or `llama-cli -m FILE.gguf`.",
+    "gguf": "`ollama create NAME -f Modelfile`, or `llama-cli -m FILE.gguf` (an adapter: `-m BASE --lora FILE.gguf`).",
 }
 
 
