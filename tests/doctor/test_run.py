@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console as Terminal
 
 from lorafit import Recipe, builtin, finetune
-from lorafit.doctor.run import diagnose, findings_text
+from lorafit.doctor.run import diagnose, export_note, findings_text
 from lorafit.observe.rules.finding import Finding
 from lorafit.run import RunFolder
 
@@ -120,3 +120,14 @@ def test_the_worst_comes_first_and_an_empty_folder_is_no_fault(tmp_path: Path) -
     run.recipe.write_text("train: {epochs: 3.0, batch_size: 16}\nadapter: {dropout: 0.0}\n")
     run.write_status("running", updates=17)
     assert [finding.severity for finding in diagnose(run)] == ["fault", "warning", "note"]
+
+
+def test_a_base_that_cannot_become_gguf_is_named(
+    healthy: RunFolder, tmp_path: Path, bases: Callable[[str], Path]
+) -> None:
+    assert export_note(healthy) is None, "the built-in base can"
+    other = RunFolder(tmp_path)
+    other.recipe.write_text(f"model: {{name: {bases('phi3')}}}\ndata: {{train: none}}\n", encoding="utf-8")
+    assert "does not know the architecture 'phi3'" in str(export_note(other))
+    other.recipe.write_text("model: {name: some/base-of-a-hub}\ndata: {train: none}\n", encoding="utf-8")
+    assert export_note(other) is None

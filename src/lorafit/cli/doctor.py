@@ -93,13 +93,15 @@ def show(line: Line, terminal: Console) -> None:
 
 
 def _run_folder(name: str, follow: bool) -> int:
-    from lorafit.doctor.run import diagnose, findings_text
+    from lorafit.doctor.run import diagnose, export_note, findings_text
     from lorafit.run import RunFolder
 
     folder = RunFolder.open(name)
     terminal = Console(highlight=False)
     findings = diagnose(folder)
     terminal.print(findings_text(findings, folder), soft_wrap=not terminal.is_terminal)
+    if note := export_note(folder):
+        terminal.print(f"note: {note}", style="cyan", markup=False, soft_wrap=True)
     said = {(finding.symptom, finding.severity) for finding in findings}
     while follow and goes_on(folder, time.time()):
         time.sleep(FOLLOW_SECONDS)

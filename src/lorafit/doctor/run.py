@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from lorafit.errors import LorafitError
+from lorafit.export.gguf.families import supports
+from lorafit.model.hub import find_description, is_local
 from lorafit.observe.rules.facts import Facts
 from lorafit.observe.rules.finding import Finding
 from lorafit.observe.rules.table import RULES, examine
 from lorafit.observe.run_facts import facts_of
+from lorafit.recipe import load_recipe
 from lorafit.run import RunFolder
 
 STYLES = {"fault": "bold red", "warning": "yellow", "note": "cyan"}
@@ -27,6 +32,17 @@ def findings_text(findings: Sequence[Finding], run: RunFolder) -> RenderableType
     if not findings:
         return Text(f"No findings. {_looked_at(facts_of(run))}", style="green")
     return Group(*(_paragraph(finding) for finding in findings))
+
+
+def export_note(run: RunFolder) -> str | None:
+    """Why the run's model cannot become GGUF; None where it can, or where its base is not on this disk."""
+    model = load_recipe(run.recipe).model
+    if not is_local(model.name):
+        return None  # a doctor does not wait for a hub
+    try:
+        return supports(json.loads((find_description(model.name) / "config.json").read_text(encoding="utf-8")))
+    except (LorafitError, OSError, ValueError):
+        return None  # a base that is gone is said by who needs it
 
 
 def _paragraph(finding: Finding) -> Text:
