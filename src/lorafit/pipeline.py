@@ -28,6 +28,7 @@ from lorafit.export.gguf.families import supports
 from lorafit.export.reference import keep_reference
 from lorafit.identity import identity, machine, machine_differences
 from lorafit.infer.generate import Answer
+from lorafit.memory import is_out_of_memory, one_line
 from lorafit.model.embeddings import never_seen
 from lorafit.model.forward import choose_forward
 from lorafit.model.fused import fuse
@@ -155,7 +156,7 @@ def carry_out(
         comparison = None
         if not outcome.interrupted:
             load_weights(injection.model, recipe.adapter, best_weights(recipe, run))
-            keep_reference(injection.model, renderer, _check_prompts(data), run.self_check)
+            _keep_answers(console, injection, renderer, data, run)
         if questions and not outcome.interrupted:
             with console.working("the tuned model answers held-out prompts", total=len(questions)) as advance:
                 answers |= tuned_answers(injection.model, renderer, questions, recipe.evaluate.max_new_tokens, advance)
@@ -182,6 +183,16 @@ def _write_inputs(run: RunFolder, recipe: Recipe, data: Prepared, renderer: Rend
         for prompt in _check_prompts(data)
     )
     write_text(run.self_check / "prompts.jsonl", "".join(f"{line}\n" for line in lines))
+
+
+def _keep_answers(console: Console, injection: Injection, renderer: Renderer, data: Prepared, run: RunFolder) -> None:
+    """What the tuned model answers, for the checks of exports; a run is not lost for want of it."""
+    try:
+        keep_reference(injection.model, renderer, _check_prompts(data), run.self_check)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        console.warn(f"memory ran out as answers were kept for exports ({one_line(error)}): the first export asks anew")
 
 
 def _check_prompts(data: Prepared) -> list[tuple[Message, ...]]:

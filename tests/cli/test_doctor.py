@@ -104,6 +104,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     stand_in = types.ModuleType("lorafit.doctor.run")
     stand_in.diagnose = diagnose  # type: ignore[attr-defined]
     stand_in.findings_text = lambda findings, _: " ".join(f.symptom for f in findings)  # type: ignore[attr-defined]
+    stand_in.export_note = lambda _: None  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "lorafit.doctor.run", stand_in)
     monkeypatch.setattr(doctor, "FOLLOW_SECONDS", 0.0)
     return folder
