@@ -197,11 +197,11 @@ finetune(load_recipe(sys.argv[1]))
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of addresses are Linux's")
 def test_a_failed_allocation_of_the_host_is_survived(make: Callable[..., Recipe], tmp_path: Path) -> None:
-    """Really: the process may have 400 MB more addresses than it has when training begins."""
+    """Really: the process may have 600 MB more addresses than it has when training begins; the run takes 850 to 950."""
     rows = [{"instruction": f"Say {n}. " + f"{n} and so on " * 60, "output": f"{n} is said. " * 40} for n in range(16)]
     (tmp_path / "long.json").write_text(json.dumps(rows))
     folders = []
-    for name, room in (("plain", 0), ("limited", 400_000_000)):
+    for name, room in (("plain", 0), ("limited", 600_000_000)):
         recipe = make(
             name,
             model={"name": "builtin"},
