@@ -48,9 +48,10 @@ from lorafit.model.hub import load_tokenizer  # noqa: E402
 from lorafit.records import Message  # noqa: E402
 from lorafit.serve.adapter import Adapter  # noqa: E402
 from lorafit.serve.limits import Limits  # noqa: E402
-from lorafit.serve.server import make_server, open_service, take_port  # noqa: E402
+from lorafit.serve.place import Place, take_port  # noqa: E402
+from lorafit.serve.server import make_server, open_service  # noqa: E402
 from lorafit.serve.shelf import Shelf  # noqa: E402
-from lorafit.serve.wanted import Place, Wanted, plan  # noqa: E402
+from lorafit.serve.wanted import Wanted, plan  # noqa: E402
 
 PROMPT, MARGIN = 24, 1e-4
 Ids = tuple[int, ...]

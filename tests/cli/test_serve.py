@@ -23,9 +23,10 @@ from lorafit.infer.generate import answer_prompts
 from lorafit.opened import open_run
 from lorafit.records import Message
 from lorafit.serve.limits import Limits
+from lorafit.serve.place import Place
 from lorafit.serve.server import open_service
 from lorafit.serve.vllm import command
-from lorafit.serve.wanted import Place, Wanted, plan
+from lorafit.serve.wanted import Wanted, plan
 
 
 @pytest.fixture

@@ -22,8 +22,9 @@ from transformers import AutoModelForCausalLM
 from lorafit import builtin
 from lorafit.serve.app import Service
 from lorafit.serve.limits import Limits
-from lorafit.serve.server import make_server, open_service, take_port
-from lorafit.serve.wanted import Place, Wanted, plan
+from lorafit.serve.place import Place, take_port
+from lorafit.serve.server import make_server, open_service
+from lorafit.serve.wanted import Wanted, plan
 
 SMALL = Limits(running=16, queue=32, seconds=30.0, body_bytes=1 << 16, choices=4, tokens=256)
 

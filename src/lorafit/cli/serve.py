@@ -55,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
 
     from lorafit.observe.console import Console
     from lorafit.serve.limits import Limits
-    from lorafit.serve.wanted import Wanted, checked_place, named_adapter, plan
+    from lorafit.serve.place import checked_place, take_port
+    from lorafit.serve.wanted import Wanted, named_adapter, plan
 
     console = Console()
     place = checked_place(args.host, args.port, args.token)
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
         execute(planned, place, args.max_loaded, args.trust_remote_code)
 
-    from lorafit.serve.server import open_service, serve, take_port
+    from lorafit.serve.server import open_service, serve
 
     limits = Limits(args.max_running, max(0, args.max_queue), args.timeout, tokens=args.max_tokens)
     with take_port(place) as listening:

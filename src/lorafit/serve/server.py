@@ -14,7 +14,6 @@ import uvicorn
 
 from lorafit import hardware
 from lorafit.data.template import Renderer, choose_template
-from lorafit.errors import LorafitError
 from lorafit.infer.engine import Engine
 from lorafit.model.hub import find_model, load_tokenizer
 from lorafit.model.load import load_base
@@ -23,8 +22,9 @@ from lorafit.serve.adapter import Bearing
 from lorafit.serve.app import Service
 from lorafit.serve.catalogue import Catalogue, Model
 from lorafit.serve.limits import Limits
+from lorafit.serve.place import Place
 from lorafit.serve.shelf import Shelf
-from lorafit.serve.wanted import Place, Plan
+from lorafit.serve.wanted import Plan
 from lorafit.serve.worker import Worker
 
 LOG = logging.getLogger(__name__)
@@ -95,23 +95,6 @@ def _worker(
 
     engine = make(model)
     return Worker(make, engine, Shelf(engine, max_loaded), limits.queue)
-
-
-def take_port(place: Place) -> socket.socket:
-    """A socket that listens there; with port 0 at a free one. Raises LorafitError when it is taken."""
-    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
-    # Its protocol is named so that asyncio sets TCP_NODELAY: else a reply waits 40 ms for the client's acknowledgement.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((place.host, place.port))
-        listening.listen(512)
-    except OSError as error:
-        listening.close()
-        raise LorafitError(
-            f"{place.host}, port {place.port}, cannot be listened at: {error.strerror or error}. Choose another --port."
-        ) from error
-    return listening
 
 
 def serve(service: Service, place: Place, listening: socket.socket) -> None:

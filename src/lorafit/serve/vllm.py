@@ -13,7 +13,8 @@ from typing import NoReturn
 from lorafit.errors import AdapterError, LorafitError
 from lorafit.model.hub import find_model, is_local
 from lorafit.serve.adapter import CONFIG, find
-from lorafit.serve.wanted import Place, Plan
+from lorafit.serve.place import Place
+from lorafit.serve.wanted import Plan
 
 # The ranks that vLLM's --max-lora-rank takes.
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +10,6 @@ from lorafit.model.settings import ModelSettings, Quantization
 from lorafit.recipe import load_recipe
 from lorafit.run import RunFolder
 from lorafit.serve.adapter import recipe_of
-from lorafit.serve.guard import is_loopback
-
-TOKEN = "LORAFIT_TOKEN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +22,6 @@ class Wanted:
     folder: Path | None = None
     quantization: Quantization | None = None
     remote_code: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where it is served. token: empty for none."""
-
-    host: str = "127.0.0.1"
-    port: int = 8000
-    token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +46,6 @@ def named_adapter(text: str) -> tuple[str, str]:
     if not (name and found and path):
         raise RecipeError(f"--adapter {text}: name the model too, as in --adapter legal=runs/a")
     return name, path
-
-
-def checked_place(host: str, port: int, token: str | None) -> Place:
-    """Raises RecipeError when other machines could ask without a token."""
-    token = token or os.environ.get(TOKEN, "")
-    if not token and not is_loopback(host):
-        raise RecipeError(
-            f"--host {host} lets other machines ask, so it needs a token: set {TOKEN} (or --token); clients give it "
-            "as their API key."
-        )
-    if token and not token.isascii():
-        raise RecipeError(f"{TOKEN} has to be ASCII: it travels in a header.")
-    return Place(host, port, token)
 
 
 def plan(wanted: Wanted) -> Plan:
