@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lorafit import hardware
 from lorafit.data.prepare import Prepared
+from lorafit.settings import flat
 
 # Settings that a run may go on with changed, dotted.
 CHANGEABLE = (
@@ -63,15 +63,6 @@ def machine(threads: int, onednn: bool, compiled: bool) -> dict[str, Any]:
 
 def machine_differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [f"{name}: {before} then, {after} now" for name, before, after in _changed(then, now)]
-
-
-def flat(nested: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted name, value) of every setting."""
-    for name, value in nested.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _changed(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:

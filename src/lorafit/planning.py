@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection
-from dataclasses import asdict, replace
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ from lorafit.adapters.settings import AdapterSettings
 from lorafit.errors import DoesNotFit, PlanError
 from lorafit.export.gguf.families import supports
 from lorafit.observe.console import Console
-from lorafit.plan.answer import budget_of
+from lorafit.plan.answer import Plan, budget_of
 from lorafit.plan.devices import Device, find_device, measure_cpu
-from lorafit.plan.fit import Candidate, Choice, changes, grid
+from lorafit.plan.fit import Candidate, Change, Choice, changes, grid
 from lorafit.plan.report import candidates_table, explanation, figure, size
 from lorafit.plan.settle import Question, best_fits, settle
 from lorafit.plan.shapes import Config, UnknownArchitecture, config_of, formula_estimate, pretty
@@ -23,6 +23,7 @@ from lorafit.plan.table import LENGTHS, METHODS, fits_table, table_lines
 from lorafit.reading import samples_of
 from lorafit.recipe import METHODS as RECIPE_METHODS
 from lorafit.recipe import Recipe
+from lorafit.records import Sample
 from lorafit.run import write_json
 from lorafit.settings import Settings
 
@@ -63,42 +64,72 @@ def plan_recipe(
         _show_table(console, recipe, config)
         return 0
     device = with_speed(device)
-    question = Question(
-        _shown(config),
-        config.config,
-        recipe.model,
-        recipe.adapter,
-        recipe.train,
-        device,
-        samples_of(recipe, remote_code, console) if with_data else None,
-        _length(recipe, config),
-        remote_code,
-    )
+    samples = samples_of(recipe, remote_code, console) if with_data else None
+    question = question_of(recipe, config, device, samples, remote_code)
     if question.ways.reason:
         console.say(f"{question.ways.reason}: one example a row")
     candidates: tuple[Candidate, ...] = ()
     if fit:
         choice, candidates = _search(console, question, free_method and "quantization" not in _set(recipe.model), allow)
-        plan = question.plan(choice)
+        planned = Planned(question, choice, question.plan(choice))
     else:
         with console.working("simulating the step"):
-            choice, plan = settle(question)
+            planned = Planned(question, *settle(question))
     with console.working("looking for what would change it"):
-        found = changes(question.job_of, choice, device, question.tokens_of)
+        found = planned.changes
+    plan = planned.plan
     console.show(figure(plan, found))
     if unsupported := supports(config.config):
         console.say(f"note: {unsupported}")
     if candidates:
         console.show(candidates_table(candidates, question.tokens_of))
-        settings = choice.overrides(question.start())
+        settings = planned.choice.overrides(question.start())
         if plan.verdict != "no" and settings:
             console.say(f"to train so: lorafit train ... {' '.join(settings)}")
     if explain:
         for line in explanation(plan, device.source):
             console.say(f"  {line}", style="dim")
     if to is not None:
-        write_json(to, {**plan.to_json(), "changes": [asdict(change) for change in found]})
+        write_json(to, planned.to_json())
     return DoesNotFit.exit_code if plan.verdict == "no" else 0
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, and the settings that it is of; what is open in them (`auto`) is settled."""
+
+    question: Question
+    choice: Choice
+    plan: Plan
+
+    @functools.cached_property
+    def changes(self) -> tuple[Change, ...]:
+        """What would change it: found when first asked for, which takes about as long as the plan."""
+        question = self.question
+        return changes(question.job_of, self.choice, question.device, question.tokens_of)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.plan.to_json(), "changes": [asdict(change) for change in self.changes]}
+
+
+def question_of(
+    recipe: Recipe, config: Config, device: Device, samples: Sequence[Sample] | None, remote_code: bool = False
+) -> Question:
+    """What a plan of a recipe is asked about. samples: as `reading.samples_of` gives them, None without data.
+
+    Raises PlanError for samples longer than the model was made for.
+    """
+    return Question(
+        _shown(config),
+        config.config,
+        recipe.model,
+        recipe.adapter,
+        recipe.train,
+        device,
+        samples,
+        _length(recipe, config),
+        remote_code,
+    )
 
 
 def with_speed(device: Device) -> Device:

@@ -34,7 +34,7 @@ def model_of(recipe: Recipe, remote_code: bool) -> tuple[Path, hardware.Hardware
 
 
 def read(recipe: Recipe, tokenizer: Any, empty: Any, console: Console) -> tuple[Renderer, Prepared]:
-    base = _base_of(recipe, tokenizer)  # before it is given the template of the run
+    base = base_of(recipe.model.name, tokenizer)  # before it is given the template of the run
     renderer = Renderer(tokenizer, choose_template(tokenizer, recipe.data.template))
     tokenizer.chat_template = renderer.template.jinja  # so that every folder saved with this tokenizer carries it
     return renderer, read_data(recipe, renderer, longest_sequence(empty), console, base)
@@ -72,7 +72,7 @@ def look_at_data(
     path = Path(model).expanduser()
     folder = path if path.is_dir() else find_description(model, remote_code=remote_code)
     tokenizer = load_tokenizer(folder, remote_code)
-    base = _base_of(recipe, tokenizer)
+    base = base_of(recipe.model.name, tokenizer)
     renderer = Renderer(tokenizer, choose_template(tokenizer, recipe.data.template))
     config = read_config(folder) if (folder / "config.json").is_file() else {}
     prepared = read_data(recipe, renderer, _longest(config), console, base, samples, in_run=False)
@@ -89,8 +89,8 @@ def _longest(config: dict[str, Any]) -> int | None:
     return None
 
 
-def _base_of(recipe: Recipe, tokenizer: Any) -> Base:
-    """tokenizer: as it was loaded."""
+def base_of(name: str, tokenizer: Any) -> Base:
+    """name: of the model; tokenizer: as it was loaded."""
     own = bool(tokenizer.chat_template)
     end_of_turn = Renderer(tokenizer, choose_template(tokenizer)).facts().end_of_turn if own else ()
     try:
@@ -100,7 +100,7 @@ def _base_of(recipe: Recipe, tokenizer: Any) -> Base:
     except (OSError, ValueError, AttributeError):
         stops = None  # the file is no part of what a base needs
     ids = [one for one in (stops if isinstance(stops, list) else [stops]) if isinstance(one, int)]
-    return Base(recipe.model.name, own, end_of_turn, tuple(map(str, tokenizer.convert_ids_to_tokens(ids))))
+    return Base(name, own, end_of_turn, tuple(map(str, tokenizer.convert_ids_to_tokens(ids))))
 
 
 def held_out_of(recipe: Recipe) -> float | str:

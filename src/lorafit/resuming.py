@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from lorafit.errors import RecipeError, RunError
-from lorafit.identity import CHANGEABLE, differences, flat, identity
+from lorafit.identity import CHANGEABLE, differences, identity
 from lorafit.model.hub import find_model
 from lorafit.observe.console import Console
 from lorafit.observe.rules.ending import memory_was_out
@@ -19,6 +19,7 @@ from lorafit.pipeline import Result, carry_out
 from lorafit.reading import read_again
 from lorafit.recipe import Recipe, load_recipe
 from lorafit.run import RunFolder, link_or_copy, read_json, replace_folder
+from lorafit.settings import flat
 from lorafit.train.checkpoint import State, newest_whole, read_state, remove
 from lorafit.train.loop import planned_updates
 from lorafit.training import BEST, best_weights

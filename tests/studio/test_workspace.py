@@ -70,6 +70,15 @@ def test_a_folder_can_be_allowed(tmp_path: Path) -> None:
         workspace.path(str(tmp_path / "models-of-another"))
 
 
+def test_the_workspace_may_have_any_name(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "50%2e%2e%2f c:")
+    made = RunFolder.create(workspace.runs / "10:30 100%")
+    made.recipe.write_text("name: x")
+    assert workspace.run("10:30 100%").path == made.path
+    with pytest.raises(StudioError):
+        workspace.path(f"{workspace.root}/%2e%2e/x")
+
+
 def test_a_run_is_found_by_its_plain_name(workspace: Workspace) -> None:
     made = RunFolder.create(workspace.runs / "客服 1.5b")
     made.recipe.write_text("name: x")

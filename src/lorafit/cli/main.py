@@ -19,7 +19,7 @@ from lorafit.errors import LorafitError
 
 VERBS = (
     "train", "resume", "plan", "advise", "data", "data_generate", "evaluate", "compare", "sweep",
-    "chat", "serve", "export", "doctor", "report", "demo",
+    "chat", "serve", "export", "doctor", "report", "studio", "demo",
 )  # fmt: skip
 # Verbs that take key=value pairs.
 WITH_SETTINGS = ("train", "resume", "plan", "compare", "sweep")

@@ -19,9 +19,9 @@ import yaml
 
 from lorafit import builtin
 from lorafit.errors import RunError
-from lorafit.identity import flat
 from lorafit.recipe import Recipe, parse_recipe
 from lorafit.run import read_json, replace_folder, write_json, write_text
+from lorafit.settings import flat
 from lorafit.study.axes import OWN, Axes, Planned, merged, runs_of
 
 State = Literal["queued", "running", "interrupted", "failed", "finished"]

@@ -1,0 +1,1 @@
+"""One module a screen: `show(studio, ...)` builds it within the frame."""

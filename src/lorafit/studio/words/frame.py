@@ -1,0 +1,42 @@
+"""Chinese of what every screen has, and of what several share."""
+
+CHINESE: dict[str, str] = {
+    "Runs": "训练记录",
+    "New run": "新建训练",
+    "Chat": "对话",
+    "Light or dark": "浅色或深色",
+    "Language": "语言",
+    "Skip to the content": "跳到正文",
+    "Menu": "菜单",
+    # states of runs and jobs
+    "queued": "排队中",
+    "planning": "规划中",
+    "running": "运行中",
+    "interrupted": "已中断",
+    "failed": "失败",
+    "finished": "已完成",
+    "dead": "已失去响应",
+    "cancelled": "已取消",
+    "done": "已完成",
+    # severities
+    "fault": "故障",
+    "warning": "警告",
+    "note": "提示",
+    "ok": "正常",
+    # what several screens say
+    "Cancel": "取消",
+    "Close": "关闭",
+    "Back": "返回",
+    "Next": "下一步",
+    "Stop": "停止",
+    "Save": "保存",
+    "Copy": "复制",
+    "Copied": "已复制",
+    "Download": "下载",
+    "More": "更多",
+    "Try again": "重试",
+    "Loading …": "正在加载……",
+    "Nothing here yet.": "这里还没有内容。",
+    "This page is not there.": "没有这个页面。",
+    "Back to the runs": "回到训练记录",
+}

@@ -1,0 +1,152 @@
+"""The studio as a person uses it, in a headless Chromium, over real runs of the built-in base."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from safetensors import safe_open
+
+from lorafit.run import RunFolder, read_json
+from tests.studio.browser import StudioProcess, browser, start_studio
+
+__all__ = ["browser", "start_studio"]  # fixtures
+
+# Beside other tests on two cores; what is waited for takes a fraction of it.
+PATIENCE = 60_000
+STREETS = ("Oak", "Elm", "Ash", "Fir")
+ROWS = [
+    {"instruction": f"Where does person {n} live?", "input": "", "output": f"Person {n} lives on {STREETS[n % 4]} Street."}
+    for n in range(60)
+]  # fmt: skip
+
+
+@pytest.fixture
+def page(browser: Any) -> Any:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-US", accept_downloads=True)
+    context.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    yield context.new_page()
+    context.close()
+
+
+class Clicks:
+    """A first-time user's path: every click is counted."""
+
+    def __init__(self, page: Page) -> None:
+        self.page, self.count = page, 0
+
+    def button(self, name: str) -> None:
+        self.page.get_by_role("button", name=name, exact=True).first.click()
+        self.count += 1
+
+
+def test_from_a_file_to_a_chat_and_an_export(
+    page: Page, start_studio: Callable[..., StudioProcess], tmp_path: Path
+) -> None:
+    """Alpaca file, run, page closed and opened, studio killed and started, before/after, chat, export; eight clicks."""
+    studio = start_studio()
+    file = tmp_path / "streets.json"
+    file.write_text(json.dumps(ROWS))
+
+    page.goto(studio.url)
+    clicks = Clicks(page)
+    clicks.button("New run")
+    page.wait_for_url("**/model")
+    page.get_by_role("button", name=re.compile("^Built-in")).click()
+    clicks.count += 1
+    clicks.button("Next: Data")
+    page.wait_for_url("**/data")
+    with page.expect_file_chooser() as chooser:
+        clicks.button("Choose a file …")
+    chooser.value.set_files(file)
+    expect(page.get_by_text("Samples, as the model sees them")).to_be_visible()
+    expect(page.locator(".trained").first).to_be_visible()
+    clicks.button("Next: Settings")
+    page.wait_for_url("**/settings")
+    expect(page.get_by_text("as advised").first).to_be_visible()
+    clicks.button("Next: Plan")
+    page.wait_for_url("**/plan")
+    expect(page.get_by_text(re.compile("^Fits on")).first).to_be_visible()
+    clicks.button("Next: Review")
+    page.wait_for_url("**/review")
+    clicks.button("Start")
+    page.wait_for_url("**/run/*")
+    assert clicks.count <= 8
+
+    name = page.url.rpartition("/")[2]
+    run = RunFolder(studio.folder / "runs" / name)
+    page.close()  # in the middle; the run does not mind
+    page = page.context.new_page()
+    page.goto(studio.url)
+    expect(page.get_by_text(name).first).to_be_visible()
+    studio.kill()
+    studio.start()
+    other = page.context.new_page()
+    for one in (page, other):  # two pages at once
+        one.goto(f"{studio.url}/run/{name}")
+    for one in (page, other):
+        expect(one.locator(".state").first).to_have_text("finished")
+    other.close()
+    assert read_json(run.status)["state"] == "finished"
+    expect(page.get_by_role("img", name="Loss")).to_be_visible()
+
+    page.goto(f"{studio.url}/result/{name}")
+    expect(page.get_by_role("heading", name="Before and after")).to_be_visible()
+    expect(page.get_by_text("Where does person").first).to_be_visible()
+
+    page.goto(f"{studio.url}/chat?runs=base,{name}")
+    question = page.get_by_label("Your question")
+    question.fill("Where does person 3 live?")
+    question.press("Enter")
+    expect(page.get_by_text(re.compile(r"Person \d+ lives on")).first).to_be_visible()
+
+    page.goto(f"{studio.url}/export/{name}")
+    page.get_by_role("button", name="Export", exact=True).first.click()
+    link = page.get_by_role("link", name=re.compile("Download")).first
+    with page.expect_download() as download:
+        link.click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.testzip() is None
+        (weights,) = [one for one in archive.namelist() if one.endswith(".safetensors")]
+        archive.extract(weights, tmp_path)
+    with safe_open(tmp_path / weights, "pt") as tensors:
+        assert "model.embed_tokens.weight" in tensors.keys()
+
+
+def test_a_wrong_file_is_said_and_the_draft_stays(
+    page: Page, start_studio: Callable[..., StudioProcess], tmp_path: Path
+) -> None:
+    studio = start_studio()
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text('[{"instruction": "Say <b>yes</b>.", "output": "Yes."}, {"nothing": "of use"')
+    page.goto(f"{studio.url}/new")
+    page.get_by_role("button", name=re.compile("^Built-in")).click()
+    page.goto(page.url.replace("/model", "/data"))
+    page.set_input_files("input[type=file]", wrong)
+    expect(page.locator(".notice.fault").first).to_contain_text("wrong.json")
+    page.reload()
+    expect(page.get_by_text("wrong.json").first).to_be_visible()
+    page.goto(page.url.replace("/data", "/model"))
+    expect(page.get_by_text("builtin").first).to_be_visible()
+
+
+def test_a_plan_that_does_not_fit_is_said_before_the_start(
+    page: Page, start_studio: Callable[..., StudioProcess]
+) -> None:
+    studio = start_studio()
+    page.goto(f"{studio.url}/new")
+    page.get_by_role("textbox", name=re.compile("Hugging Face")).fill("llama-2-7b")
+    page.get_by_role("button", name="Look at it").click()
+    expect(page.get_by_text(re.compile("6.74")).first).to_be_visible()
+    page.goto(page.url.replace("/model", "/plan"))
+    device = page.get_by_label("Device")
+    device.fill("2GB")
+    device.press("Enter")
+    expect(page.get_by_text(re.compile("^Does not fit")).first).to_be_visible()
