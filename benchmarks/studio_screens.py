@@ -24,13 +24,14 @@ from typing import Any
 
 from studio_reading import make_run
 
+CHART = "[role=img][aria-label*=oss] svg"
 # (screen, address, what is to be seen)
 SCREENS = (
     ("home", "/", "text=short-098"),
-    ("run of 200,000 updates", "/run/long", "[role=img][aria-label=Loss] svg, .content .nicegui-echart svg"),
-    ("run of 600 updates", "/run/short-001", "[role=img][aria-label=Loss] svg, .content .nicegui-echart svg"),
+    ("run of 200,000 updates", "/run/long", CHART),
+    ("run of 600 updates", "/run/short-001", CHART),
     ("result", "/result/long", ".content .card"),
-    ("compare of four", "/compare?runs=long,short-001,short-002,short-003", "[role=img][aria-label=Loss] svg, .content .nicegui-echart svg"),
+    ("compare of four", "/compare?runs=long,short-001,short-002,short-003", CHART),
     ("new run", "/new", ".content .card"),
     ("chat", "/chat", ".content .card"),
     ("export", "/export/long", ".content .card"),

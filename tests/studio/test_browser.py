@@ -22,9 +22,9 @@ __all__ = ["browser", "start_studio"]  # fixtures
 PATIENCE = 60_000
 STREETS = ("Oak", "Elm", "Ash", "Fir")
 ROWS = [
-    {"instruction": f"Where does person {n} live?", "input": "", "output": f"Person {n} lives on {STREETS[n % 4]} Street."}
+    {"instruction": f"Where is {n}?", "input": "", "output": f"Person {n} lives on {STREETS[n % 4]} Street."}
     for n in range(60)
-]  # fmt: skip
+]
 
 
 @pytest.fixture
@@ -99,16 +99,16 @@ def test_from_a_file_to_a_chat_and_an_export(
 
     page.goto(f"{studio.url}/result/{name}")
     expect(page.get_by_role("heading", name="Before and after")).to_be_visible()
-    expect(page.get_by_text("Where does person").first).to_be_visible()
+    expect(page.get_by_text("Where is").first).to_be_visible()
 
     page.goto(f"{studio.url}/chat?runs=base,{name}")
     question = page.get_by_label("Your question")
-    question.fill("Where does person 3 live?")
+    question.fill("Where is 3?")
     question.press("Enter")
-    expect(page.get_by_text(re.compile(r"Person \d+ lives on")).first).to_be_visible()
+    expect(page.get_by_text(re.compile(r"lives on \w+ Street")).first).to_be_visible()
 
     page.goto(f"{studio.url}/export/{name}")
-    page.get_by_role("button", name="Export", exact=True).first.click()
+    page.get_by_role("button", name="Export: Whole model", exact=True).click()
     link = page.get_by_role("link", name=re.compile("Download")).first
     with page.expect_download() as download:
         link.click()
@@ -140,13 +140,19 @@ def test_a_wrong_file_is_said_and_the_draft_stays(
 def test_a_plan_that_does_not_fit_is_said_before_the_start(
     page: Page, start_studio: Callable[..., StudioProcess]
 ) -> None:
+    """On another device than this; on a larger one it fits."""
     studio = start_studio()
     page.goto(f"{studio.url}/new")
-    page.get_by_role("textbox", name=re.compile("Hugging Face")).fill("llama-2-7b")
-    page.get_by_role("button", name="Look at it").click()
-    expect(page.get_by_text(re.compile("6.74")).first).to_be_visible()
-    page.goto(page.url.replace("/model", "/plan"))
-    device = page.get_by_label("Device")
-    device.fill("2GB")
+    page.get_by_role("button", name=re.compile("^Built-in")).click()
+    page.goto(page.url.replace("/model", "/data"))
+    page.get_by_role("button", name=re.compile("^Built-in")).click()
+    page.get_by_role("button", name="Next: Settings", exact=True).click()
+    page.goto(page.url.replace("/data", "/plan").replace("/settings", "/plan"))
+    device = page.get_by_role("combobox", name="Device")
+    device.fill("cpu 0.3GB")
     device.press("Enter")
-    expect(page.get_by_text(re.compile("^Does not fit")).first).to_be_visible()
+    said = page.locator(".plan-verdict").first
+    expect(said).to_contain_text("Does not fit")
+    device.fill("24GB")
+    device.press("Enter")
+    expect(said).to_contain_text("Fits on")

@@ -15,7 +15,7 @@ from lorafit.studio.pages import new_review
 from lorafit.studio.pages.new_review import command, start, step_of, suggested_name
 from lorafit.studio.refusal import StudioError
 from lorafit.studio.studio import Studio
-from tests.studio.pages.drafting import GB, Desk, element, plan, seen, shows, studio_in, until, write
+from tests.studio.pages.drafting import GB, Desk, advice, element, plan, seen, shows, studio_in, until, write
 
 
 @pytest.fixture
@@ -30,7 +30,10 @@ def studio(tmp_path: Path, desk: Desk) -> Studio:
 
 @pytest.fixture
 def draft(studio: Studio) -> Draft:
-    return studio.drafts.new({"model.name": "builtin", "data.train": "builtin", "train.epochs": 1})
+    draft = studio.drafts.new({"model.name": "builtin", "data.train": "builtin", "train.epochs": 1})
+    draft.advice = advice()
+    draft.save()
+    return draft
 
 
 @pytest.fixture
@@ -79,8 +82,29 @@ def test_start_queues_the_recipe_under_its_name_and_removes_the_draft(
     assert studio.drafts.all() == []
 
 
+@pytest.mark.parametrize("impatient", [False, True])
+def test_who_comes_before_the_advice_starts_with_it_or_knowingly_without(
+    studio: Studio, gone_to: list[str], impatient: bool
+) -> None:
+    draft = studio.drafts.new({"model.name": "builtin", "data.train": "builtin"})
+
+    async def visit() -> None:
+        async with seen(new_review.show, studio, draft) as user:
+            assert not shows(user, "What will be done")
+            if impatient:
+                user.find("Go on without advice").click()
+            await until(lambda: shows(user, "What will be done"))
+            user.find(marker="start").click()
+            await until(lambda: gone_to)
+
+    asyncio.run(visit())
+    recipe = load_recipe(studio.queue.jobs()[0].folder / "recipe.yaml")
+    assert recipe.adapter.rank == (16 if impatient else 8)
+
+
 def test_without_a_name_one_is_made(studio: Studio, draft: Draft, gone_to: list[str]) -> None:
     draft.set("data.train", "uploads/a b.jsonl")
+    draft.advice = advice()  # the one before was of other data
     (studio.workspace.uploads / "a b.jsonl").write_text("{}\n")
     assert suggested_name(draft).startswith("builtin-a-b-lora-20")
 

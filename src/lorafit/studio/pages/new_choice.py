@@ -9,6 +9,7 @@ from nicegui import background_tasks, ui
 
 from lorafit.errors import LorafitError
 from lorafit.studio.drafts import Draft
+from lorafit.studio.pages.setting_advice import advise, is_due
 from lorafit.studio.pages.steps import steps
 from lorafit.studio.studio import Studio
 
@@ -61,11 +62,9 @@ class Steps:
 def prepare_advice(studio: Studio, draft: Draft) -> None:
     """Have the advice made while the reader still looks at the data. What it fails at, the settings' page says."""
 
-    async def advise() -> None:
+    async def made() -> None:
         with contextlib.suppress(LorafitError):
-            found = await studio.desk.advice(draft.value("model.name"), draft.value("data.train"), draft.gpu)
-            draft.follow(found)
-            draft.save()
+            await advise(studio, draft)
 
-    if draft.advice is None and not draft.missing():
-        background_tasks.create(advise(), name=f"advice for {draft.id}")
+    if is_due(draft):
+        background_tasks.create(made(), name=f"advice for {draft.id}")

@@ -15,7 +15,7 @@ from lorafit.report.words import size
 from lorafit.studio.drafts import Draft
 from lorafit.studio.form import parse, recipe_fields
 from lorafit.studio.frame import button, card, heading, notice
-from lorafit.studio.pages.setting_advice import band_words
+from lorafit.studio.pages.setting_advice import after_advice, band_words
 from lorafit.studio.pages.steps import next_step, steps
 from lorafit.studio.studio import Studio
 from lorafit.studio.words import t, t_core
@@ -110,6 +110,14 @@ def show(studio: Studio, draft: Draft) -> None:
     steps(draft, "plan")
     heading(t("Plan"), 1)
 
+    if draft.missing():
+        notice(t("Choose a model and data first."), "warning")
+    else:
+        after_advice(studio, draft, lambda: _planned(studio, draft))
+    next_step(draft, "plan")
+
+
+def _planned(studio: Studio, draft: Draft) -> None:
     def draw(plan: dict[str, Any]) -> None:
         _plan(plan, draft.gpu == THIS, use)
 
@@ -119,13 +127,9 @@ def show(studio: Studio, draft: Draft) -> None:
         draft.save()
         planner.again(0)
 
-    if draft.missing():
-        notice(t("Choose a model and data first."), "warning")
-        return
     with card(t("For which device?"), t("The run itself is always on this machine.")):
         device_select(draft, lambda: planner.again(0))
     planner = Planner(studio, draft, draw, changes=True)
-    next_step(draft, "plan")
 
 
 def device_select(draft: Draft, changed: Callable[[], None]) -> None:

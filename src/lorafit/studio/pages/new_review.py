@@ -22,7 +22,7 @@ from lorafit.studio.form import faults_of, method_of, recipe_fields, written
 from lorafit.studio.frame import button, card, copyable, heading, main_button, notice
 from lorafit.studio.jobs import ENDED
 from lorafit.studio.pages.new_plan import THIS, Planner, bar, verdict
-from lorafit.studio.pages.setting_advice import method_words
+from lorafit.studio.pages.setting_advice import after_advice, method_words
 from lorafit.studio.pages.setting_fields import fault_words
 from lorafit.studio.pages.steps import next_step, steps
 from lorafit.studio.refusal import StudioError
@@ -41,7 +41,12 @@ def show(studio: Studio, draft: Draft) -> None:
     if draft.missing():
         for name in draft.missing():
             _fault(draft, name, t("not chosen yet"))
-        return
+    else:
+        after_advice(studio, draft, lambda: _reviewed(studio, draft))
+    next_step(draft, "review")
+
+
+def _reviewed(studio: Studio, draft: Draft) -> None:
     with card(t("What will be done")):
         for sentence in _summary(draft):
             ui.label(sentence)
@@ -55,7 +60,6 @@ def show(studio: Studio, draft: Draft) -> None:
         copyable(draft.yaml(), t("The recipe"))
     with card(t("The command"), t("in a terminal, within the workspace folder")):
         copyable(command(draft), t("The command"))
-    next_step(draft, "review")
 
     async def look() -> None:
         found = await asyncio.to_thread(faults_of, draft.content(), studio.workspace.check_recipe)

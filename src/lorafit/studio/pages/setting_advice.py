@@ -47,6 +47,44 @@ async def advise(studio: Studio, draft: Draft, task: str | None = None) -> None:
     await asyncio.shield(_ASKED[asked])
 
 
+def after_advice(studio: Studio, draft: Draft, build: Callable[[], None]) -> None:
+    """Build what shows a draft's settings: at once, or, where the advice is still being made, when it is there.
+
+    Without waiting, who clicks on quickly would start with other settings than the advised. Who does not want to wait
+    goes on with the settings as they are.
+    """
+    if not is_due(draft):
+        build()
+        return
+    place = ui.element("div").classes("setting-stack")
+    went_on: list[str] = []  # with what was said: once
+
+    def go_on(fault: str = "") -> None:
+        if went_on or place.is_deleted:
+            return
+        went_on.append(fault)
+        place.clear()
+        with place:
+            if fault:
+                _no_advice(fault)
+            build()
+
+    async def wait() -> None:
+        try:
+            await advise(studio, draft)
+        except LorafitError as error:
+            go_on(str(error))
+        else:
+            go_on()
+
+    with place, card(t("Advice")):
+        with ui.row().classes("inline").props("role=status"):
+            ui.spinner()
+            ui.label(t("Reading the data and planning each method: a few seconds, longer for much data …"))
+        button(t("Go on without advice"), lambda: go_on())
+        ui.timer(0, wait, once=True)
+
+
 def advice_card(studio: Studio, draft: Draft, arrived: Callable[[], None], failed: Callable[[], None]) -> None:
     """The advice, or its being asked for. arrived: called when a new one is in the draft; failed: when none came."""
     with card(t("Advice"), t("from your model, your data and this machine")) as box:
@@ -80,9 +118,13 @@ def advice_card(studio: Studio, draft: Draft, arrived: Callable[[], None], faile
         ui.timer(0, ask, once=True)
 
 
-def _failed(text: str, ask: Callable[..., Any]) -> None:
-    notice(text, "warning")
+def _no_advice(fault: str) -> None:
+    notice(t_core(fault), "warning")
     ui.label(t("You can go on without advice: the settings below then have their defaults.")).classes("dim")
+
+
+def _failed(text: str, ask: Callable[..., Any]) -> None:
+    _no_advice(text)
     button(t("Ask again"), ask)
 
 

@@ -17,6 +17,7 @@ PAGES = {
         "正在读取数据并逐一规划各种方法：需要几秒，数据多时更久……"
     ),
     "Choose a model and data first: the advice is made from them.": "请先选择模型和数据：建议由它们得出。",
+    "Go on without advice": "不等建议，继续",
     "You can go on without advice: the settings below then have their defaults.": (
         "没有建议也可以继续：下面的设置会使用默认值。"
     ),
