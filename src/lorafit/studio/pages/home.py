@@ -19,6 +19,8 @@ from lorafit.studio.machine import InUse
 from lorafit.studio.pages.home_machine import MACHINE, MachineCard
 from lorafit.studio.pages.home_queue import QueueCard
 from lorafit.studio.pages.home_runs import RunList
+from lorafit.studio.pages.home_studies import StudyList
+from lorafit.studio.results import FoundStudy, studies
 from lorafit.studio.runs import Summary
 from lorafit.studio.studio import Studio
 from lorafit.studio.words import t, t_core
@@ -33,6 +35,7 @@ class Seen:
     """What the disk and the machine said at one moment."""
 
     runs: list[Summary]
+    studies: list[FoundStudy]
     jobs: list[Job]
     machine: InUse
 
@@ -40,7 +43,7 @@ class Seen:
 def look(studio: Studio) -> Seen:
     """Slow on the first call for many runs: not for the event loop. Sees to it that the queue is carried out."""
     studio.queue.carry_on()
-    return Seen(studio.runs.summaries(), studio.queue.jobs(), MACHINE.sample())
+    return Seen(studio.runs.summaries(), studies(studio.workspace), studio.queue.jobs(), MACHINE.sample())
 
 
 def show(studio: Studio) -> None:
@@ -53,6 +56,7 @@ def show(studio: Studio) -> None:
     _drafts(studio)
     queue = QueueCard(studio, lambda: refresh())
     runs = RunList(studio)
+    found = StudyList(studio.workspace)
     for part in (top, welcome, runs.card):  # which of them is to be seen comes with the first look
         part.set_visibility(False)
     faults: list[str] = []
@@ -79,6 +83,7 @@ def show(studio: Studio) -> None:
         machine.show(seen.machine)
         queue.show(seen.jobs, {run.name: run for run in seen.runs})
         runs.show(seen.runs)
+        found.show(seen.studies)
 
     ui.timer(REFRESH_SECONDS, refresh)
 

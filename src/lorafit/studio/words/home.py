@@ -1,6 +1,8 @@
 """Chinese of the screen `home`."""
 
 CHINESE: dict[str, str] = {
+    "Sweeps and comparisons": "参数扫描与方法对比",
+    "{done} of {count} finished": "{count} 个中已完成 {done} 个",
     # a workspace without runs
     "Teach a language model your own data": "用你自己的数据教会语言模型",
     "lorafit takes a model that can already read and write, and trains a small addition to it with your "
