@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from lorafit.cli.arguments import positive
 from lorafit.errors import DataError
 
 if TYPE_CHECKING:
@@ -14,14 +15,6 @@ if TYPE_CHECKING:
     from lorafit.observe.console import Console
 
 WIDE = 100  # columns of a terminal on which two answers stand side by side
-
-
-def positive(text: str) -> int:
-    """An argparse type: a whole number from 1 on."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"should be 1 or more, found {text}")
-    return number
 
 
 HELP = "/base and /tuned switch the adapter off and on, /new forgets the conversation, /help says more, /quit ends"

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lorafit.cli.chat import positive
+from lorafit.cli.arguments import positive
 
 if TYPE_CHECKING:
     from lorafit.observe.console import Console

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lorafit.cli.chat import positive
+from lorafit.cli.arguments import positive
 from lorafit.errors import DataError, RecipeError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lorafit.cli.chat import positive
+from lorafit.cli.arguments import positive
 from lorafit.errors import RecipeError
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lorafit.cli.chat import positive
+from lorafit.cli.arguments import port, positive
 from lorafit.errors import LorafitError
 
 
@@ -26,7 +26,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--adapters-folder", type=Path, metavar="DIR", help="serve every adapter in it by its name")
     parser.add_argument("--max-loaded", type=positive, default=16, metavar="N", help="adapters in memory (16)")
     parser.add_argument("--host", default="127.0.0.1", help="another than loopback needs a token (127.0.0.1)")
-    parser.add_argument("--port", type=_port, default=8000, help="0 takes a free one (8000)")
+    parser.add_argument("--port", type=port, default=8000, help="0 takes a free one (8000)")
     parser.add_argument("--token", help="what clients give as their API key (LORAFIT_TOKEN of the environment)")
     parser.add_argument("--max-running", type=positive, default=64, metavar="N", help="answers decoded at once (64)")
     parser.add_argument("--max-queue", type=int, default=256, metavar="N", help="answers that may wait (256)")
@@ -37,13 +37,6 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--engine", choices=("own", "vllm"), default="own", help="who decodes (own)")
     parser.add_argument("--trust-remote-code", action="store_true", help="run the model folder's own code (off)")
     parser.set_defaults(run=run)
-
-
-def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 65536:
-        raise argparse.ArgumentTypeError(f"should be from 0 to 65535, found {text}")
-    return number
 
 
 def run(args: argparse.Namespace) -> int:

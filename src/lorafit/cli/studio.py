@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from lorafit.cli.arguments import port
 from lorafit.errors import LorafitError, RecipeError
 
 
@@ -19,7 +20,7 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("folder", nargs="?", type=Path, default=Path(), help="the workspace (the present folder)")
     parser.add_argument("--host", default="127.0.0.1", help="another than loopback needs a token (127.0.0.1)")
-    parser.add_argument("--port", type=int, default=7600, help="0 takes a free one (7600)")
+    parser.add_argument("--port", type=port, default=7600, help="0 takes a free one (7600)")
     parser.add_argument("--token", help="what a browser has to give (LORAFIT_TOKEN of the environment)")
     parser.add_argument(
         "--allow", type=Path, action="append", default=[], metavar="DIR",
@@ -50,15 +51,15 @@ def run(args: argparse.Namespace) -> int:
     place = checked_place(args.host, args.port, args.token)
     with take_port(place) as listening:
         studio = open_studio(Workspace(args.folder, args.allow))
-        port = listening.getsockname()[1]
+        taken = listening.getsockname()[1]
         host = f"[{place.host}]" if ":" in place.host else place.host
-        address = f"http://{host}:{port}"
+        address = f"http://{host}:{taken}"
         console.say(f"workspace: {studio.workspace.root}")
         console.say(f"studio: {address} (Ctrl-C ends it; runs go on)", style="bold")
         if place.token:
             console.say("the page asks for the token")
         else:
-            console.say(f"from another machine: ssh -L {port}:127.0.0.1:{port} USER@HOST, then open {address} there")
+            console.say(f"from another machine: ssh -L {taken}:127.0.0.1:{taken} USER@HOST, then open {address} there")
         server = make_server(studio, place.token)
         if not args.no_browser:
             _open_browser(address)
