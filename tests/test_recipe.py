@@ -45,7 +45,11 @@ def faults_of(*overrides: str, **flags: Any) -> list[str]:
         ("adapter.lora_r", "lorafit calls it adapter.rank."),
         ("train.lr", "lorafit calls it train.learning_rate."),
         ("per_device_train_batch_size", "lorafit calls it train.batch_size."),
-        ("evaluate.zzz", "Valid keys: evaluate.prompts, evaluate.shots, evaluate.max_new_tokens, evaluate.metrics."),
+        (
+            "evaluate.zzz",
+            "Valid keys: evaluate.prompts, evaluate.while_training, evaluate.shots, "
+            "evaluate.max_new_tokens, evaluate.metrics.",
+        ),
         ("zzz", "Valid keys: name, output, model, data, adapter, train, evaluate, observe."),
     ],
 )

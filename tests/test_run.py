@@ -63,12 +63,19 @@ def test_json_comes_back_with_its_schema(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [(None, "is missing"), ("{", "cannot be read"), ("[]", "should hold a JSON object, found list")]
+    ("content", "said"),
+    [
+        (None, "is missing"),
+        (b"{", "cannot be read"),
+        (b"\xff", "cannot be read"),
+        (b"[" * 100_000, "cannot be read"),
+        (b"[]", "should hold a JSON object, found list"),
+    ],
 )
-def test_broken_json_of_a_run_is_named(tmp_path: Path, text: str | None, said: str) -> None:
+def test_broken_json_of_a_run_is_named(tmp_path: Path, content: bytes | None, said: str) -> None:
     path = tmp_path / "data.json"
-    if text is not None:
-        path.write_text(text)
+    if content is not None:
+        path.write_bytes(content)
     with pytest.raises(RunError, match=said):
         read_json(path)
 

@@ -137,7 +137,7 @@ def load_recipe(
 
     Raises RecipeError with all faults together, each with its path and the value found.
     """
-    content = _read_yaml(Path(path)) if path else {}
+    content = read_content(Path(path)) if path else {}
     faults: list[str] = []
     for key, value in (flags or {}).items():
         _put(content, key, value)
@@ -196,14 +196,15 @@ def _report(faults: Sequence[str], where: str) -> str:
     return f"{head} in {where}:\n" + "\n".join(f"  {fault}" for fault in faults)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_content(path: Path) -> dict[str, Any]:
+    """What a recipe's file says, not looked at yet. Raises RecipeError where it cannot be read or holds no mapping."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         near = [p.name for p in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
         there = f"recipes in {path.parent}: {', '.join(near)}." if near else f"{path.parent} holds no recipe."
         raise RecipeError(f"No recipe {path}: {there}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise RecipeError(f"The recipe {path} cannot be read: {error}") from error
     except yaml.YAMLError as error:
         raise RecipeError(f"The recipe {path} is not YAML: {' '.join(str(error).split())}") from None

@@ -54,7 +54,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"{path} is missing: {path.parent} is not a whole run folder.") from None
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # no JSON, no UTF-8, or lists within lists without end
         raise RunError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise RunError(f"{path} should hold a JSON object, found {type(content).__name__}.")
@@ -170,6 +170,7 @@ class RunFolder:
         self.adapter = path / "adapter"
         self.model = path / "model"
         self.evaluation = path / "evaluation"
+        self.progress = self.evaluation / "progress.jsonl"
         self.self_check = path / "self_check"
         self.evidence = path / "evidence"
         self.hardware = path / "hardware.jsonl"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from lorafit.data.prepare import Prepared
 from lorafit.data.template import Renderer
 from lorafit.errors import RunError
 from lorafit.evaluate.held_out import mean_loss, perplexity
+from lorafit.evaluate.progress import Progress
+from lorafit.evaluate.questions import questions_of
 from lorafit.model.forward import Forward
 from lorafit.observe.console import Console
 from lorafit.observe.hardware import HardwareSampler
@@ -68,6 +71,7 @@ def train_run(
         data.stream.begin(run.rejected, start.values.get("stream") if start else None)
     environment = {name: value for name, value in read_json(run.environment).items() if name != "schema"}
     hparams = {**recipe.model_dump(mode="json"), "environment": environment}
+    progress = _progress(recipe, run, console, injection, data, renderer, first)
     sampled = recipe.observe.hardware_every
     doctor = {"the doctor": lambda: _doctor(run, recipe, console, injection, data, updates, start is None)}
     with (
@@ -83,6 +87,9 @@ def train_run(
             if event.kind == "update":
                 status.set(update=event.values["update"])
             sinks(event)
+            if progress and event.kind == "held_out":
+                with forward.paused():
+                    progress(event.values["update"])
 
         def checkpoint(update: int, state: State) -> None:
             def add(folder: Path) -> None:
@@ -147,6 +154,23 @@ def train_run(
         if outcome.best_update == 0 < outcome.update:
             console.warn("the held-out loss never fell below that of the base: what is saved is the last state.")
     return outcome
+
+
+def _progress(
+    recipe: Recipe,
+    run: RunFolder,
+    console: Console,
+    injection: Injection,
+    data: Prepared,
+    renderer: Renderer,
+    first: int,
+) -> Progress | None:
+    count, settings = recipe.evaluate.while_training, recipe.evaluate
+    if not count:
+        return None
+    held_out = data.held_out.conversations
+    questions = list(islice(questions_of(lambda: held_out), count))
+    return Progress(run.progress, injection.model, renderer, questions, settings.max_new_tokens, console.warn, first)
 
 
 def _doctor(

@@ -82,6 +82,7 @@ def test_the_token_is_in_one_file_of_the_user_alone(workspace: Workspace) -> Non
     token = (server.folder / "token").read_text()
     process = server.process()
     assert len(token) > 30 and process is not None and token not in " ".join(process.cmdline())
+    assert process.environ()["PYTHONSAFEPATH"] == "1", "a file of the workspace is no module of the server's"
     assert stat.S_IMODE((server.folder / "token").stat().st_mode) == 0o600
     assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
     holding = [path.name for path in workspace.root.rglob("*") if path.is_file() and token in path.read_text()]

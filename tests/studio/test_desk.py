@@ -35,6 +35,8 @@ for line in sys.stdin.buffer:
     if name in ("pid", "counted"):
         count += 1
         reply = {"answer": {"count": count}}
+    if name == "environment":
+        reply = {"answer": {key: os.environ.get(key, "") for key in ("LORAFIT_TOKEN", "PYTHONSAFEPATH")}}
     if name == "pid":
         reply = {"answer": {"pid": os.getpid()}}
     sys.stdout.buffer.write(number + b" " + json.dumps(reply).encode() + b"\\n")
@@ -210,3 +212,10 @@ def test_the_desk_does_not_import_torch() -> None:
     modules = "lorafit.studio.desk, lorafit.studio.drafts"
     code = f"import sys, {modules}; print([m for m in ('torch', 'transformers') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_worker_has_no_token_and_takes_no_module_from_the_workspace(
+    asked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LORAFIT_TOKEN", "s3cret")
+    assert asked(lambda desk: desk.model("environment")) == {"LORAFIT_TOKEN": "", "PYTHONSAFEPATH": "1"}

@@ -135,3 +135,18 @@ def test_a_log_as_a_terminal_shows_it(tmp_path: Path) -> None:
     assert len(lines) == LOG_LINES and set(lines[:-1]) == {"line"}
     log.write_bytes(b"\x1b[33mwarning\x1b[0m\r\n 1 %\r 50 %\r100 %\r\n\n")
     assert log_lines(log) == ("warning", "100 %")
+
+
+def test_what_is_answered_while_it_is_trained_is_the_first_and_the_last_of_it(watch: Watch, tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    run.progress.parent.mkdir(parents=True, exist_ok=True)
+    asked = [{"role": "user", "content": "?"}]
+    lines = [
+        json.dumps({"update": u, "prompt": [*asked, p], "reference": f"{p}", "text": f"{u}{p}"})
+        for u in (0, 5, 10, 15)
+        for p in range(SAMPLES + 1)
+    ]
+    run.progress.write_text("\n".join(lines) + '\n{"update": 20, "pro')
+    found = watch.look().asked
+    assert [one["reference"] for one in found] == [str(p) for p in range(SAMPLES)]
+    assert found[1]["answers"] == {0: "01", 10: "101", 15: "151"}

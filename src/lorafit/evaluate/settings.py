@@ -12,6 +12,9 @@ class EvaluateSettings(Settings):
     prompts: int = Field(8, ge=0)
     """Held-out prompts that the base and the tuned model answer after training; 0 for none."""
 
+    while_training: int = Field(0, ge=0, le=64)
+    """Held-out prompts that are also answered after each measurement of the held-out loss, to watch them change."""
+
     shots: int = Field(0, ge=0, le=16)
     """Also let the base answer with this many training examples before the prompt."""
 

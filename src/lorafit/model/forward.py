@@ -36,6 +36,7 @@ class Forward:
         self._selects = "logits_to_keep" in known
         self._positions = "position_ids" in known
         self._head = head
+        self._attention = getattr(_plain_model(model).config, "_attn_implementation", None)
 
     def __call__(self, row: Row) -> Tensor:
         """The sum over the row's supervised tokens of -log p(token), in nats; a scalar with a gradient."""
@@ -74,6 +75,15 @@ class Forward:
             yield
             return
         with attention_of(_plain_model(self.model), PACKED):
+            yield
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Within a block of `running`: the plain model, to be asked something."""
+        if not self.packed or self._attention is None:
+            yield
+            return
+        with attention_of(_plain_model(self.model), self._attention):
             yield
 
 

@@ -80,7 +80,7 @@ def read_story(run: RunFolder) -> Story:
     def read(path: Path) -> dict[str, Any] | None:
         try:
             return read_json(path) if path.exists() else None
-        except (RunError, ValueError) as error:  # ValueError: bytes that are no UTF-8
+        except RunError as error:
             story.faults.append(str(error) if isinstance(error, RunError) else f"{path} cannot be read: {error}")
             return None
 
@@ -165,7 +165,7 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
         for line in file:
             try:
                 content = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(content, dict):
                 yield content

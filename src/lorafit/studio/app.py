@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable
+from urllib.parse import unquote_plus
 
 import uvicorn
 from fastapi import FastAPI
-from nicegui import ui
+from fastapi.exception_handlers import http_exception_handler
+from nicegui import Client, ui
+from nicegui import app as nicegui_app
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import RedirectResponse
+from starlette.responses import RedirectResponse, Response
 
 from lorafit.errors import LorafitError
 from lorafit.studio.download import routes
@@ -33,8 +38,10 @@ from lorafit.studio.pages import (
 )
 from lorafit.studio.refusal import StudioError
 from lorafit.studio.studio import Studio
-from lorafit.studio.words import t
+from lorafit.studio.words import t, t_core
 
+# Who watches a run on a page wants to see answers change; the command line's own default is none.
+WATCHED = {"evaluate.while_training": 3}
 STEPS: dict[str, Callable[..., None]] = {
     "model": new_model.show,
     "data": new_data.show,
@@ -55,6 +62,7 @@ def make_app(studio: Studio, token: str = "") -> FastAPI:
             yield
         finally:
             tending.cancel()
+            studio.chats.close()
             studio.desk.close()
 
     app = FastAPI(
@@ -82,12 +90,12 @@ def make_server(studio: Studio, token: str = "") -> uvicorn.Server:
 
 
 def _pages(studio: Studio) -> None:
-    def screen(request: Request, title: str, here: str, build: Callable[[], None]) -> None:
+    def screen(request: Request, title: str, here: str, build: Callable[[], object]) -> None:
         with frame(request, title, here):
             try:
                 build()
             except LorafitError as error:
-                notice(str(error), "fault")
+                notice(t_core(str(error)), "fault")
                 button(t("Back to the runs"), lambda: ui.navigate.to("/"))
 
     @ui.page("/")
@@ -95,8 +103,14 @@ def _pages(studio: Studio) -> None:
         screen(request, "Runs", "/", lambda: home.show(studio))
 
     @ui.page("/new")
-    def _new() -> RedirectResponse:
-        return RedirectResponse(f"/new/{studio.drafts.new().id}/model", status_code=303)
+    def _new(request: Request) -> RedirectResponse | None:
+        try:
+            draft = studio.drafts.new(WATCHED)
+        except LorafitError as error:  # the disk is full
+            said = str(error)
+            screen(request, "New run", "/new", lambda: notice(t_core(said), "fault"))
+            return None
+        return RedirectResponse(f"/new/{draft.id}/model", status_code=303)
 
     @ui.page("/new/{draft}/{step}")
     def _step(request: Request, draft: str, step: str) -> None:
@@ -116,21 +130,35 @@ def _pages(studio: Studio) -> None:
         screen(request, name, "/", lambda: result.show(studio, name))
 
     @ui.page("/compare")
-    def _compare(request: Request, runs: str = "") -> None:
-        screen(request, "Compare", "/", lambda: compare.show(studio, _names(runs)))
+    def _compare(request: Request) -> None:
+        screen(request, "Compare", "/", lambda: compare.show(studio, _names(request)))
 
     @ui.page("/study/{path:path}")
     def _study(request: Request, path: str) -> None:
         screen(request, path, "/", lambda: study.show(studio, path))
 
     @ui.page("/chat")
-    def _chat(request: Request, runs: str = "") -> None:
-        screen(request, "Chat", "/chat", lambda: chat.show(studio, _names(runs)))
+    def _chat(request: Request) -> None:
+        screen(request, "Chat", "/chat", lambda: chat.show(studio, _names(request)))
 
     @ui.page("/export/{name}")
     def _export(request: Request, name: str) -> None:
         screen(request, name, "/", lambda: export.show(studio, name))
 
+    @nicegui_app.exception_handler(404)
+    async def _nowhere(request: Request, error: HTTPException) -> Response:
+        if request.scope.get("endpoint") not in (None, nicegui_app):  # a file that NiceGUI was asked for
+            return await http_exception_handler(request, error)
 
-def _names(joined: str) -> list[str]:
-    return [name for name in joined.split(",") if name]
+        def build() -> None:
+            raise StudioError(t("This page is not there."))
+
+        with Client(ui.page(""), request=request) as client:
+            screen(request, "This page is not there.", "", build)
+        return client.build_response(request, 404)
+
+
+def _names(request: Request) -> list[str]:
+    """Of `?runs=a,b`. A name may have a comma, which is encoded, unlike those between names."""
+    found = re.search(r"(?:^|&)runs=([^&]*)", request.url.query)
+    return [unquote_plus(name) for name in found[1].split(",") if name] if found else []

@@ -25,6 +25,8 @@ import psutil
 
 from lorafit.errors import RunError
 from lorafit.run import read_json, write_json
+from lorafit.serve.place import TOKEN
+from lorafit.studio.jobs import environment, process_of, tail
 from lorafit.studio.refusal import StudioError
 from lorafit.studio.speakers import Speaker, Weights
 
@@ -34,7 +36,6 @@ STOP_SECONDS = 15.0
 LOG_LINES = 12
 STATE = "server.json"
 SERVE = (sys.executable, "-m", "lorafit.cli.main", "serve")
-TOKEN = "LORAFIT_TOKEN"  # the variable that `lorafit serve` reads
 _SERVING = re.compile(r"^serving on http://127\.0\.0\.1:(\d+)/v1 ", re.MULTILINE)
 
 
@@ -54,19 +55,11 @@ class Server:
 
     def process(self) -> psutil.Process | None:
         """The running process; None when it has ended."""
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < 2.0
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except psutil.Error:
-            return None
+        return process_of(self.pid, self.started)
 
     def log(self) -> str:
-        try:
-            text = (self.folder / "log.txt").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""
-        return text.replace("\r", "\n")
+        """The end of it."""
+        return tail(self.folder / "log.txt").replace("\r", "\n")
 
     def last_lines(self, count: int = LOG_LINES) -> list[str]:
         return [line.rstrip() for line in self.log().splitlines() if line.strip()][-count:]
@@ -185,7 +178,7 @@ def launch(folder: Path, speaker: Speaker, root: Path) -> tuple[Server, subproce
             child = subprocess.Popen(
                 [*SERVE, *arguments, "--port", "0"],
                 cwd=root,
-                env={**os.environ, TOKEN: token},
+                env={**environment(), TOKEN: token},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

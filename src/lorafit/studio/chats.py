@@ -13,6 +13,8 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from lorafit.studio.answering import End, Talks
 from lorafit.studio.chat_server import Server, launch, read_server
 from lorafit.studio.speakers import Speaker, Speakers, Weights
@@ -67,10 +69,19 @@ class Chats:
 
     async def tend(self) -> None:
         """Sweep for as long as the studio runs; first the run folders are read, so that no page has to wait for it."""
-        await asyncio.to_thread(self.speakers.all)
+        with contextlib.suppress(OSError):  # the workspace is gone: the pages say so
+            await asyncio.to_thread(self.speakers.all)
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            await self.sweep()
+            with contextlib.suppress(OSError):
+                await self.sweep()
+
+    def close(self) -> None:
+        """End all servers, without waiting for it: after the studio nobody asks them, and they hold much memory."""
+        for server in self.servers():
+            if process := server.process():
+                with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+                    process.terminate()
 
     async def sweep(self) -> None:
         """Stop what nobody has used for a quarter of an hour and no open page has chosen."""

@@ -11,6 +11,8 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lorafit.studio.jobs import environment
+from lorafit.studio.recipes import recipe_of
 from lorafit.studio.refusal import StudioError
 from lorafit.studio.workspace import Workspace
 
@@ -82,7 +84,9 @@ class Desk:
 
     async def exportable(self, name: str) -> dict[str, Any]:
         """Which formats a run's model cannot have, and why (`deskwork.exportable`)."""
-        return await self._front.ask("exportable", run=str(self._workspace.run(name).path))
+        run = self._workspace.run(name)
+        await asyncio.to_thread(recipe_of, run.recipe)
+        return await self._front.ask("exportable", run=str(run.path))
 
     async def machine(self, again: bool = False) -> dict[str, Any]:
         """What `lorafit doctor --json -` says of this machine, kept for the session. again: examine it anew."""
@@ -104,6 +108,7 @@ class Desk:
         process = await asyncio.create_subprocess_exec(
             *DOCTOR,
             cwd=self._workspace.root,
+            env=environment(),
             stdin=DEVNULL,
             stdout=PIPE,
             stderr=DEVNULL,
@@ -190,6 +195,7 @@ class _Worker:
                 self._process = await asyncio.create_subprocess_exec(
                     *WORKER,
                     cwd=self._folder,
+                    env=environment(),
                     stdin=PIPE,
                     stdout=PIPE,
                     stderr=log,

@@ -16,12 +16,13 @@ import yaml
 
 from lorafit.errors import LorafitError
 from lorafit.recipe import Recipe, parse_recipe, settings_table
-from lorafit.run import read_json, write_json
+from lorafit.run import disk_error, read_json, write_json
 from lorafit.studio.refusal import StudioError
 from lorafit.studio.workspace import Workspace
 
 OUTPUT = "runs"  # of the workspace: where its run folders are, whatever a recipe asks for
 ASKED = ("model.name", "data.train")  # what advice is asked for
+SHOWN = {"settings", "choice", "run", "warnings", "task", "methods", "notes"}  # of an advice
 _ID = re.compile(r"[0-9a-f]{12}")
 
 
@@ -121,7 +122,10 @@ class Drafts:
 
     def new(self, settings: Mapping[str, Any] | None = None) -> Draft:
         """settings: dotted names to values. Raises StudioError for a name that no setting has."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise disk_error(error, self.folder) from error
         draft = Draft(self.workspace, self.folder / f"{secrets.token_hex(6)}.json")
         for key, value in (settings or {}).items():
             draft.set(key, value)
@@ -145,6 +149,8 @@ class Drafts:
         settings, advice = content.get("settings"), content.get("advice")
         if not isinstance(settings, dict) or not isinstance(advice, dict | None):
             raise StudioError(f"{file} is not a draft.")
+        if advice is not None and not advice.keys() >= SHOWN:  # another version's: it is made again
+            advice = None
         known = {key: value for key, value in settings.items() if key in _defaults()}  # another version had others
         return Draft(
             self.workspace, file, known, str(content.get("step", "model")), advice, str(content.get("gpu", "this"))

@@ -9,6 +9,7 @@ from typing import Literal
 
 from lorafit.evaluate.metrics import METRICS
 from lorafit.evaluate.task import built_in
+from lorafit.studio.recipes import recipe_of
 from lorafit.studio.refusal import StudioError
 from lorafit.studio.workspace import Workspace
 
@@ -36,8 +37,10 @@ class Wanted:
     name: str = ""
 
     def arguments(self, workspace: Workspace, run: str) -> list[str]:
-        """The command, seen from the workspace. Raises StudioError for what is missing, wrong, or outside."""
-        return ["evaluate", workspace.shown(workspace.run(run).path), *self._all(workspace)]
+        """The command, seen from the workspace. Raises StudioError for what is missing, wrong, or outside, and
+        for a run whose recipe would run code; RecipeError where it cannot be read."""
+        recipe_of(workspace.run(run).recipe)
+        return ["evaluate", f"runs/{run}", *self._all(workspace)]
 
     def _all(self, workspace: Workspace) -> Iterator[str]:
         if self.questions == "data":

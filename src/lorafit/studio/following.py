@@ -108,6 +108,6 @@ def parsed(line: bytes) -> dict[str, Any]:
     """A line's object; an empty one for what is none."""
     try:
         content = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

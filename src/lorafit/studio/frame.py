@@ -6,6 +6,7 @@ Everything that users or models wrote is shown through labels, which the browser
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from typing import Any
 from nicegui import context, ui
 from starlette.requests import Request
 
-from lorafit.studio.words import COOKIE, LANGUAGES, language, preferred, t
+from lorafit.errors import LorafitError
+from lorafit.studio.words import COOKIE, LANGUAGES, language, preferred, t, t_core
 
 THEME_COOKIE = "lorafit-theme"
+AGAIN_SECONDS = 30.0
 STYLE = Path(__file__).parent / "style.css"
 # (path, words, icon) of the head's links.
 LINKS = (("/", "Runs", "list_alt"), ("/new", "New run", "add_circle"), ("/chat", "Chat", "forum"))
@@ -32,6 +35,7 @@ def frame(request: Request, title: str, here: str = "") -> Iterator[None]:
     storage["language"] = preferred(request.cookies.get(COOKIE), request.headers.get("accept-language", ""))
     theme = request.cookies.get(THEME_COOKIE)
     ui.dark_mode({"dark": True, "light": False}.get(theme or ""))
+    _say_faults()
     ui.page_title(f"{t(title)} · lorafit")
     ui.add_css(STYLE)
     ui.colors(primary="#2a6fd0", positive="#157347", negative="#c02b2b", warning="#9a6200")
@@ -51,6 +55,22 @@ def frame(request: Request, title: str, here: str = "") -> Iterator[None]:
         _language_button()
     with ui.element("div").props("id=content").classes("content"):
         yield
+
+
+def _say_faults() -> None:
+    """What no handler catches is said on the page: else a button would seem to do nothing. Of what comes again and
+    again, as from a timer, once in a while."""
+    said: dict[str, float] = {}
+
+    def say(error: Exception) -> None:
+        kind = f"{type(error).__name__}: {error}"
+        text = t("lorafit made a mistake. {error}. More is in the terminal of the studio.", error=kind)
+        text = t_core(str(error)) if isinstance(error, LorafitError) else text
+        if time.monotonic() - said.get(text, -AGAIN_SECONDS) >= AGAIN_SECONDS:
+            said[text] = time.monotonic()
+            ui.notify(text, type="negative", multi_line=True, timeout=10_000, close_button=t("Close"))
+
+    ui.on_exception(say)
 
 
 def _theme_button() -> None:
@@ -134,7 +154,7 @@ def button(text: str, on_click: Callable[..., Any], icon: str | None = None) -> 
 def copyable(text: str, name: str) -> None:
     """Text in fixed width with a button that copies it. name: what it is, for who cannot see it."""
     with ui.element("div").classes("copyable"):
-        ui.label(text).classes("code").props(f'tabindex=0 role=region aria-label="{name}"')
+        ui.label(text).classes("code").props("tabindex=0 role=region").props["aria-label"] = name
 
         def copy() -> None:
             ui.clipboard.write(text)

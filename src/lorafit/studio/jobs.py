@@ -10,10 +10,10 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -30,6 +30,7 @@ INTERRUPTED = 130
 MARK = "LORAFIT_JOB"
 TAIL_BYTES = 64 * 1024
 CLOCK_SECONDS = 1.0
+T = TypeVar("T")
 
 LOST = (
     "Its process is gone without a word: it was killed from outside, or by the system, "
@@ -76,24 +77,28 @@ def read_job(folder: Path) -> Job:
     try:
         return Job(
             id=folder.name,
-            kind=asked["kind"],
-            arguments=tuple(asked["arguments"]),
-            label=asked["label"],
-            run=asked["run"],
-            state=state["state"],
-            pid=state.get("pid"),
-            made=asked["made"],
-            started=state.get("started"),
-            ended=state.get("ended"),
-            code=state.get("code"),
+            kind=str(asked["kind"]),
+            arguments=tuple(map(str, asked["arguments"])),
+            label=str(asked["label"]),
+            run=_maybe(str, asked["run"]),
+            state=str(state["state"]),
+            pid=_maybe(int, state.get("pid")),
+            made=float(asked["made"]),
+            started=_maybe(float, state.get("started")),
+            ended=_maybe(float, state.get("ended")),
+            code=_maybe(int, state.get("code")),
             log=folder / LOG,
             folder=folder,
-            process_started=state.get("process_started"),
-            asked=state.get("asked"),
-            message=state.get("message", ""),
+            process_started=_maybe(float, state.get("process_started")),
+            asked=_maybe(float, state.get("asked")),
+            message=str(state.get("message", "")),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{folder} does not hold a whole job: {error!r}.") from error
+
+
+def _maybe(kind: Callable[[Any], T], value: Any) -> T | None:
+    return None if value is None else kind(value)
 
 
 def change(job: Job, **values: Any) -> Job:
@@ -136,7 +141,7 @@ def process_of(pid: int | None, started: float | None, mark: str | None = None) 
             return None
         same = abs(process.create_time() - started) < CLOCK_SECONDS
         return process if same or (mark is not None and process.environ().get(MARK) == mark) else None
-    except psutil.Error:
+    except (psutil.Error, TypeError, ValueError):  # by a file that says something else than numbers, too
         return None
 
 
@@ -166,7 +171,7 @@ def worker_of(name: str, folder: RunFolder) -> psutil.Process:
         process = psutil.Process(int(status["pid"]))
         # One that began after the last heartbeat only has the number of the one that wrote it.
         late = process.create_time() > float(status["heartbeat"]) + CLOCK_SECONDS
-        if late or process.status() == psutil.STATUS_ZOMBIE:
+        if late or process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
             raise nothing_works(name)
         words = process.cmdline()
     except (psutil.Error, KeyError, ValueError, TypeError):

@@ -91,7 +91,7 @@ def settings_of(run: RunFolder) -> dict[str, Any]:
     """{dotted name: value} of recipe.yaml. Raises RunError when it cannot be read."""
     try:
         content = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise RunError(f"{run.recipe} cannot be read: {error}") from error
     return dict(flat(dict_of(content)))
 
@@ -192,10 +192,7 @@ def read_study(path: Path) -> Study:
 
 def _read(file: Path) -> dict[str, Any]:
     _bounded(file)
-    try:
-        return read_json(file)
-    except UnicodeDecodeError as error:
-        raise RunError(f"{file} cannot be read: {error}") from error
+    return read_json(file)
 
 
 def _bounded(file: Path) -> None:

@@ -18,11 +18,11 @@ from lorafit.report.words import is_number
 from lorafit.run import LOCK, RunFolder, read_json
 from lorafit.studio.curves import Curves
 from lorafit.studio.following import Followed, held_out_lines, parsed, sampled_lines
+from lorafit.studio.jobs import AT_WORK
 from lorafit.studio.refusal import StudioError
 from lorafit.studio.workspace import Workspace
 
 DEAD_AFTER = 60.0
-WORKING = ("queued", "planning", "running")
 SPARKLINE = 60
 SPARKLINE_BYTES, END_BYTES = 2048, 2**13
 # libyaml's loader is some ten times as fast, where PyYAML was built with it.
@@ -66,11 +66,15 @@ class Runs:
 
     def summaries(self) -> list[Summary]:
         """Of every run, the newest first."""
-        found = []
+        found: list[Summary] = []
         for path in _folders(self._workspace.runs):
             # Gone meanwhile, or a link that leads out of the workspace.
             with contextlib.suppress(StudioError):
                 found.append(self.summary(path.name))
+        with self._lock:  # of what is gone nothing is kept
+            for name in self._known.keys() - {summary.name for summary in found}:
+                del self._known[name]
+                self._curves.pop(name, None)
         return sorted(found, key=lambda summary: (-summary.made, summary.name))
 
     def summary(self, name: str) -> Summary:
@@ -162,7 +166,7 @@ def _look(path: Path) -> tuple[int, int, int]:
 
 
 def _as_of(summary: Summary, now: float) -> Summary:
-    if summary.state in WORKING and now - summary.changed > DEAD_AFTER:
+    if summary.state in AT_WORK and now - summary.changed > DEAD_AFTER:
         return replace(summary, state="dead", seconds_left=None)
     return summary
 
@@ -170,14 +174,14 @@ def _as_of(summary: Summary, now: float) -> Summary:
 def _content(path: Path) -> dict[str, Any]:
     try:
         return read_json(path)
-    except (RunError, ValueError):  # not there yet, or not by lorafit
+    except RunError:  # not there yet, or not by lorafit
         return {}
 
 
 def _method_and_model(recipe: Path) -> tuple[str, str]:
     try:
         content = yaml.load(recipe.read_text(encoding="utf-8"), Loader=YamlLoader)
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         content = {}
     model, adapter = _part(content, "model"), _part(content, "adapter")
     method = METHODS.get(str(model.get("quantization")), "")

@@ -145,7 +145,7 @@ def _line(line: bytes) -> dict[str, Any]:
     """The JSON object of a line; empty for what is none, such as a half-written one."""
     try:
         return dict_of(json.loads(line))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 

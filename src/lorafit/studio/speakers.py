@@ -9,8 +9,8 @@ from pathlib import Path
 
 from lorafit import builtin
 from lorafit.errors import LorafitError
-from lorafit.recipe import load_recipe
 from lorafit.run import RunFolder, read_json
+from lorafit.studio.recipes import recipe_of
 from lorafit.studio.refusal import StudioError
 from lorafit.studio.workspace import Workspace
 
@@ -113,9 +113,9 @@ class Speakers:
             return known if stamp else None
         try:
             run = self._workspace.run(folder.name)
-            recipe = load_recipe(run.recipe)
+            recipe = recipe_of(run.recipe)
             template = str(read_json(run.data).get("template", ""))
-        except LorafitError:  # broken, or a link that leads out of the workspace: the list of runs says so
+        except LorafitError:  # broken, would run code, or a link that leads out of the workspace
             return None
         model, adapter = recipe.model, recipe.adapter
         residual = adapter.variant == "pissa" and model.quantization != "none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from itertools import islice
@@ -21,7 +22,7 @@ from lorafit.studio.workspace import Workspace
 
 LOG_LINES = 200
 SAMPLES = 4
-WORKING = ("queued", "planning", "running")
+ANSWERS = 3  # of one prompt: before training, and the last two
 SEVERITIES = ("fault", "warning", "note")
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -33,7 +34,8 @@ class Sight:
     summary, curves: None before its folder is there. job: the newest that trains it, None where it was started in a
     terminal. state: as in Summary, `queued` and `planning` also while a job is about to begin or to go on with it, or
     as the job ended before there was a folder. log: the last lines of the job. findings: the worst first. samples: the
-    first lines of evaluation/samples.jsonl. recipe: of the run or, before, of the job. report: whether it is written.
+    first lines of evaluation/samples.jsonl. asked: {"prompt", "reference", "answers": {update: text}} of each prompt
+    that is answered while it is trained. recipe: of the run or, before, of the job. report: whether it is written.
     """
 
     name: str
@@ -45,12 +47,13 @@ class Sight:
     log: tuple[str, ...]
     findings: tuple[dict[str, Any], ...]
     samples: tuple[dict[str, Any], ...]
+    asked: tuple[dict[str, Any], ...]
     recipe: Path | None
     report: bool
 
     @property
     def is_working(self) -> bool:
-        return self.state in WORKING
+        return self.state in jobs.AT_WORK
 
 
 class Watch:
@@ -72,7 +75,7 @@ class Watch:
             if job is None:
                 raise
             recipe = recipe if recipe and recipe.is_file() else None
-            return Sight(self.name, None, None, job, *_of_job(job), log, (), (), recipe, False)
+            return Sight(self.name, None, None, job, *_of_job(job), log, (), (), (), recipe, False)
         state, message = _of_both(summary, job)
         return Sight(
             self.name,
@@ -84,6 +87,7 @@ class Watch:
             log,
             self._cached(run.findings, _findings),
             self._cached(run.evaluation / "samples.jsonl", lambda path: tuple(islice(json_lines(path), SAMPLES))),
+            self._cached(run.progress, _asked),
             run.recipe,
             run.report.is_file(),
         )
@@ -114,10 +118,26 @@ def log_lines(log: Path) -> tuple[str, ...]:
     return tuple(line.rstrip() for line in lines if line.strip())[-LOG_LINES:]
 
 
+def _asked(path: Path) -> tuple[dict[str, Any], ...]:
+    """Of the first prompts, what was answered when: the first time and the last ones."""
+    found: dict[str, dict[str, Any]] = {}
+    for line in json_lines(path):
+        key = json.dumps(line.get("prompt"))
+        if key in found or len(found) < SAMPLES:
+            told = found.setdefault(
+                key, {"prompt": line.get("prompt"), "reference": line.get("reference"), "answers": {}}
+            )
+            answers = told["answers"]
+            answers[line.get("update")] = line.get("text")
+            if len(answers) > ANSWERS:
+                del answers[list(answers)[1]]
+    return tuple(found.values())
+
+
 def _findings(path: Path) -> tuple[dict[str, Any], ...]:
     try:
         listed = read_json(path).get("findings")
-    except (RunError, ValueError):  # being written by another hand, or broken
+    except RunError:  # being written by another hand, or broken
         return ()
     found = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     return tuple(sorted(found, key=_rank))

@@ -82,16 +82,12 @@ class Workspace:
             raise StudioError(f"There is no run {name!r} in {self.runs}.") from None
 
     def check_recipe(self, content: Mapping[str, Any]) -> None:
-        """Look at every text of a recipe before it is parsed: parsing would run the code that a metric names.
+        """Look at every text of a recipe before it is parsed.
 
         Raises StudioError for a path outside the workspace, and for what would run code.
         """
+        refuse_code(content)
         for key, text in _texts(content, ""):
-            if _CODE_FILE.search(text) or ("metrics" in key.split(".") and ":" in text):
-                raise StudioError(
-                    f"{key}: {text!r} would run code of its own, which the studio does not. "
-                    "Name a built-in metric, or run the recipe with `lorafit train` in a terminal."
-                )
             for one in self._meant(key, text):
                 if not self._is_inside(one):
                     raise StudioError(f"{key}: {self._outside(text)}")
@@ -178,6 +174,16 @@ class Workspace:
             f"{text!r} is not a path within {self.root}, and the studio stays in there. "
             "Copy what you need into that folder, or upload it."
         )
+
+
+def refuse_code(content: Mapping[str, Any]) -> None:
+    """Raises StudioError where a text of a recipe names code, which would be run as soon as the recipe is parsed."""
+    for key, text in _texts(content, ""):
+        if _CODE_FILE.search(text) or ("metrics" in key.split(".") and ":" in text):
+            raise StudioError(
+                f"{key}: {text!r} would run code of its own, which the studio does not. "
+                "Name a built-in metric, or run the recipe with `lorafit train` in a terminal."
+            )
 
 
 def is_data_name(name: str) -> bool:

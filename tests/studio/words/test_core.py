@@ -153,13 +153,13 @@ def test_findings_with_their_figures() -> None:
             "4 bits answered better than smaller ones in 16; on your data only a comparison tells.",
             "SmolLM2-135M，用 QLoRA（4 位）：这些基座中放得下的最大的一个。与 builtin 用 LoRA（16 位）相比，一次更新要"
             " 3.1 倍的时间，需要 2.1 GB 而不是 652 MB。QLoRA 论文中，4 位的大基座比 16 位的小基座回答得更好；"
-            "在您的数据上如何，要比较才知道。",
+            "在你的数据上如何，要比较才知道。",
         ),
         (
             "2 faults in the recipe:\n  train.batch_size: found 0; input should be greater than or equal to 1\n"
             "  train.foo: unknown key (value 1). Did you mean train.epochs?",
             "配方有 2 处错误：\n  train.batch_size：现在是 0；应当大于或等于 1\n"
-            "  train.foo：没有这个设置（值为 1）。您是指 train.epochs 吗？",
+            "  train.foo：没有这个设置（值为 1）。你是指 train.epochs 吗？",
         ),
         (
             "use a model folder on this disk, or correct HF_ENDPOINT, or set HF_ENDPOINT to a mirror",

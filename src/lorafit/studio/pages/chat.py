@@ -161,7 +161,7 @@ class _Chat:
 
     def _address(self) -> None:
         """Name what is chosen in the address, and the conversation as soon as there is one."""
-        runs = quote(",".join(speaker.name for speaker in self.chosen), safe=",:")
+        runs = ",".join(quote(speaker.name, safe=":/") for speaker in self.chosen)
         talk = f"&talk={self.talk.id}" if self.talk.turns else ""
         ui.navigate.history.replace(f"/chat?runs={runs}{talk}")
 

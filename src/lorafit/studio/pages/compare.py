@@ -61,7 +61,7 @@ def _choose(studio: Studio, names: Sequence[str]) -> None:
     known = [summary.name for summary in studio.runs.summaries()]
     with ui.element("div").classes("inline"):
         chosen = ui.select(known, value=[name for name in names if name in known], multiple=True, label=t("Runs"))
-        chosen.props("use-chips").classes("runs-field")
+        chosen.props("outlined dense use-chips").classes("runs-field")
 
         def go() -> None:
             ui.navigate.to(f"/compare?runs={','.join(quote(name, safe='') for name in chosen.value)}")

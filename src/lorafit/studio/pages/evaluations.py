@@ -135,7 +135,7 @@ def _facts(part: Part) -> str:
         return t_core(part.note)
     rows = t("{count} rows", count=count(part.rows)) if part.rows is not None else ""
     prompts = t("{count} prompts", count=count(part.questions)) if part.questions is not None else ""
-    return ", ".join(filter(None, (rows, prompts)))
+    return t(", ").join(filter(None, (rows, prompts)))
 
 
 def _verdict(judged: Judged, number: int, part: Part) -> None:
@@ -153,11 +153,13 @@ def _verdict(judged: Judged, number: int, part: Part) -> None:
             "forgetting": t("Something was forgotten: worse than the base here."),
             "same": t("No difference from the base shows."),
         }.get(kind, t("Compared with the base, but not tested."))
-        who_words = f"{speaker_words(who)}: " if len(lead.changes) > 1 else ""
+        if len(lead.changes) > 1:
+            text = t("{who}: {words}", who=speaker_words(who), words=text)
         with ui.element("div"):
             where = " · ".join(dict.fromkeys((t_core(part.name), t_core(part.kind_words))))
-            ui.label(f"{where}: {who_words}{text}").classes(f"verdict {VERDICTS[change.verdict]}")
-            ui.label(f"{lead.title}{_figures(lead, who)}: {words}").classes("small")
+            told_by = f"{t_core(lead.title)}{_figures(lead, who)}"
+            ui.label(t("{who}: {words}", who=where, words=text)).classes(f"verdict {VERDICTS[change.verdict]}")
+            ui.label(t("{who}: {words}", who=told_by, words=words)).classes("small")
 
 
 def _figures(metric: Metric, speaker: str) -> str:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import quote
 
 from nicegui import ui
 
 from lorafit.errors import LorafitError
-from lorafit.recipe import Recipe, load_recipe
+from lorafit.recipe import Recipe
 from lorafit.report.words import NONE, count, figure, moment, size
 from lorafit.studio.exports import KINDS, Export, Kind, command, exports_of, is_asked
 from lorafit.studio.frame import button, card, heading, main_button, notice, state_chip, tile
 from lorafit.studio.jobs import ENDED, Job
+from lorafit.studio.pages.run_head import run_head
+from lorafit.studio.recipes import recipe_of
 from lorafit.studio.studio import Studio
+from lorafit.studio.watching import log_lines
 from lorafit.studio.words import t, t_core
 
 EVERY_SECONDS = 2.0
 LOG_LINES = 6
-LOG_BYTES = 8192
 GGUF = ("gguf", "gguf-adapter")
 
 
@@ -43,16 +44,10 @@ class Seen:
 
 
 def show(studio: Studio, name: str) -> None:
-    """Raises StudioError when there is no such run, RecipeError when its recipe cannot be read."""
+    """Raises StudioError when there is no such run or its recipe would run code, RecipeError when it cannot be read."""
     run = studio.workspace.run(name)
-    recipe = load_recipe(run.recipe)
-    with ui.row().classes("between"):
-        with ui.row().classes("inline"):
-            heading(name, 1)
-            state_chip(studio.runs.summary(name).state)
-        with ui.row().classes("inline"):
-            ui.link(t("Run"), f"/run/{quote(name, safe='')}")
-            ui.link(t("Result"), f"/result/{quote(name, safe='')}")
+    recipe = recipe_of(run.recipe)
+    run_head(studio, name, "export")
     trained = run.model if recipe.adapter.method == "none" else run.adapter
     if not trained.is_dir():
         notice(t("This run holds no trained weights yet: let it finish, then export it."), "warning")
@@ -96,7 +91,7 @@ class Exports:
             async def make() -> None:
                 await self._make(kind, form.value if form else None)
 
-            pressed = main_button(t("Export"), make, "inventory_2")
+            pressed = (main_button if kind is KINDS[0] else button)(t("Export"), make, "inventory_2")
             pressed.props(f'aria-label="{t("Export")}: {about.title}"').set_enabled(is_trained and not obstacle)
             self._buttons[kind.name], self._reasons[kind.name] = pressed, reason
 
@@ -171,17 +166,11 @@ class Exports:
 def _look(studio: Studio, name: str) -> Seen:
     """Jobs that are done are seen as the exports that they made."""
     jobs = tuple(job for job in studio.queue.of_run(name) if job.kind == "export" and job.state != "done")
-    return Seen(tuple(exports_of(studio.workspace, name)), jobs, tuple(_tail(job.log) for job in jobs))
-
-
-def _tail(log: Path) -> str:
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - LOG_BYTES))
-            lines = file.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        return ""
-    return "\n".join(line for line in lines[-LOG_LINES:] if line.strip())
+    return Seen(
+        tuple(exports_of(studio.workspace, name)),
+        jobs,
+        tuple("\n".join(log_lines(job.log)[-LOG_LINES:]) for job in jobs),
+    )
 
 
 def _finished(shown: str, run: str, export: Export) -> None:

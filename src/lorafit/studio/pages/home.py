@@ -12,7 +12,7 @@ from urllib.parse import quote
 from nicegui import ui
 
 from lorafit.errors import LorafitError
-from lorafit.studio.drafts import Draft
+from lorafit.studio.drafts import ASKED, Draft
 from lorafit.studio.frame import button, card, heading, main_button, notice
 from lorafit.studio.jobs import Job
 from lorafit.studio.machine import InUse
@@ -20,6 +20,7 @@ from lorafit.studio.pages.home_machine import MACHINE, MachineCard
 from lorafit.studio.pages.home_queue import QueueCard
 from lorafit.studio.pages.home_runs import RunList
 from lorafit.studio.pages.home_studies import StudyList
+from lorafit.studio.pages.steps import step_words
 from lorafit.studio.results import FoundStudy, studies
 from lorafit.studio.runs import Summary
 from lorafit.studio.studio import Studio
@@ -122,15 +123,17 @@ def _welcome(studio: Studio) -> ui.element:
 
 
 def _drafts(studio: Studio) -> None:
-    """What was begun and not started; a draft in which nothing was chosen is none."""
-    begun = [draft for draft in studio.drafts.all() if draft.settings][:DRAFTS_SHOWN]
+    """What was begun and not started; a draft with neither model nor data is none."""
+    begun = [draft for draft in studio.drafts.all() if set(ASKED) & set(draft.settings)][:DRAFTS_SHOWN]
     if not begun:
         return
     with card(t("Begun")) as section:
         for draft in begun:
             with ui.element("div").classes("between") as row:
                 path = f"/new/{quote(draft.id, safe='')}/{quote(draft.step, safe='')}"
-                ui.link(t("Go on with {what}", what=_draft_words(draft)), path).classes("home-name")
+                with ui.element("div").classes("inline"):
+                    ui.link(t("Go on with {what}", what=_draft_words(draft)), path).classes("home-name")
+                    ui.label(step_words(draft.step)).classes("dim small")
                 away = button(t("Throw away"), _throw_away(studio, draft, row, section))
                 away.props["aria-label"] = t("Throw away {what}", what=_draft_words(draft))
 
@@ -161,7 +164,7 @@ def _draft_words(draft: Draft) -> str:
     """Its name, else its model and data."""
     settings = draft.settings
     data = settings.get("data.train")
-    files = [data] if isinstance(data, str) else list(data or ())
+    files = data if isinstance(data, list) else [data] if data else []
     chosen = [str(settings["model.name"])] if "model.name" in settings else []
     chosen += [Path(str(file)).name for file in files[:1]]
     return str(settings.get("name") or " · ".join(chosen) or draft.id)

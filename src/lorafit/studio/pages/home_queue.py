@@ -10,6 +10,7 @@ from urllib.parse import quote
 from nicegui import ui
 
 from lorafit.errors import LorafitError
+from lorafit.report.words import count
 from lorafit.studio import jobs
 from lorafit.studio.frame import button, card, notice, state_chip
 from lorafit.studio.jobs import Job
@@ -17,6 +18,7 @@ from lorafit.studio.pages.home_runs import left_words
 from lorafit.studio.queue import PATIENCE_SECONDS
 from lorafit.studio.runs import Summary
 from lorafit.studio.studio import Studio
+from lorafit.studio.watching import log_lines
 from lorafit.studio.words import t, t_core
 
 FAILED_SHOWN = 3
@@ -72,7 +74,7 @@ class QueueCard:
                 with ui.element("div").classes("home-job-middle"):
                     notice(t_core(job.message), "fault")
                     with ui.expansion(t("Log")).props("dense").classes("home-unfold dim"):
-                        ui.label("\n".join(jobs.tail(job.log).strip().splitlines()[-LOG_LINES:])).classes("code")
+                        ui.label("\n".join(log_lines(job.log)[-LOG_LINES:])).classes("code")
             with ui.element("div").classes("inline home-job-end"):
                 self._buttons(job, over, waiting)
 
@@ -126,5 +128,5 @@ def _unread(found: Sequence[Job], runs: Mapping[str, Summary]) -> list[Job]:
 def _progress_words(run: Summary | None) -> str:
     if run is None or not run.updates:
         return t("preparing …")
-    words = t("{update} of {updates} updates", update=run.update, updates=run.updates)
+    words = t("{update} of {updates} updates", update=count(run.update), updates=count(run.updates))
     return f"{words} · {left_words(run.seconds_left)}" if run.seconds_left is not None else words

@@ -9,9 +9,11 @@ from urllib.parse import quote
 
 from nicegui import ui
 
+from lorafit.report.evaluation_view import TITLES
 from lorafit.report.words import NONE, count, duration, figure, moment
 from lorafit.studio.frame import STATES, button, card
-from lorafit.studio.runs import WORKING, Summary
+from lorafit.studio.jobs import AT_WORK
+from lorafit.studio.runs import Summary
 from lorafit.studio.studio import Studio
 from lorafit.studio.words import t, t_core
 
@@ -19,7 +21,7 @@ PAGE = 25
 WIDTH, HEIGHT, MARGIN = 120, 28, 2
 FILTERS = {
     "all": ("",),
-    "running": WORKING,
+    "running": AT_WORK,
     "finished": ("finished",),
     "interrupted": ("interrupted",),
     "failed": ("failed", "dead"),
@@ -145,7 +147,7 @@ class _Row:
         self._held_out.text = figure(run.held_out_loss)
         metric, base, tuned = run.score or ("", None, None)
         self._score.text = f"{figure(base)} → {figure(tuned)}" if metric else NONE
-        self._metric.text = metric
+        self._metric.text = TITLES.get(metric, metric.replace("_", " "))
 
 
 def _cell(name: str) -> ui.element:

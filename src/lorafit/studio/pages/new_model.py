@@ -37,7 +37,7 @@ class _Model:
 
     def __init__(self, studio: Studio, draft: Draft, bar: Steps) -> None:
         self._studio, self._draft, self._bar = studio, draft, bar
-        with card(t("Choose a model"), t("Itself it stays as it is: what it learns is kept beside it.")):
+        with card(t("Choose a model"), t("The model itself stays as it is: what it learns is kept beside it.")):
             self._choices = Choices(self._choose)
             self._choices.add(builtin.NAME, t("Built-in"), t("tiny, comes with lorafit: to try everything in minutes"))
             with ui.element("div").classes("inline top"):
@@ -138,11 +138,11 @@ def _show(found: dict[str, Any]) -> None:
             tile(t("Parameters"), count_words(found["parameters"]))
             tile(t("Layers"), f"{found['layers']:,}", t("{width} wide", width=f"{found['width']:,}"))
             context = f"{found['context']:,}" if found["context"] else "–"
-            tile(t("Context"), context, t("tokens at once, at most"))
+            tile(t("Context"), context, t("tokens (pieces of words) at once, at most"))
             tile(t("Vocabulary"), f"{found['vocabulary']:,}", t("tokens"))
         if found["looks"]:
             ui.label(_looks(found["looks"])).classes("strong")
-            ui.label("; ".join(t_core(text) for text in found["evidence"])).classes("dim")
+            ui.label(t("; ").join(t_core(text) for text in found["evidence"])).classes("dim")
         if found["template"]:
             ui.label(_template(found["template"]))
         ui.label(_download(found))
@@ -161,7 +161,10 @@ def _looks(looks: str) -> str:
 
 def _template(template: dict[str, Any]) -> str:
     if not template["own"]:
-        return t("It brings no chat template: questions and answers are written as {name}.", name=template["name"])
+        return t(
+            "Without a chat template of its own, questions and answers are written in the form “{name}”.",
+            name=template["name"],
+        )
     ends = " ".join(template["end_of_turn"]) or "–"
     return t("It brings its own chat template; an answer ends with {token}.", token=ends)
 

@@ -113,7 +113,7 @@ def _histogram(title: str, figures: dict[str, Any]) -> None:
             "backgroundColor": colours["card"], "borderColor": colours["rule"], "textStyle": {"color": colours["ink"]},
         },
         "xAxis": {
-            "type": "category", "data": [f"{low:,}–{high - 1:,}" for low, high in itertools.pairwise(edges)],
+            "type": "category", "data": [_span(low, high - 1) for low, high in itertools.pairwise(edges)],
             "axisLabel": {"color": colours["dim"]}, "axisLine": {"lineStyle": {"color": colours["rule"]}},
         },
         "yAxis": {
@@ -130,6 +130,10 @@ def _histogram(title: str, figures: dict[str, Any]) -> None:
         chart = ui.echart(options).classes("w-full").style("height: 150px")
         chart.props["role"], chart.props["aria-label"] = "img", f"{title}: {words}"
         ui.label(words).classes("dim small")
+
+
+def _span(first: int, last: int) -> str:
+    return f"{first:,}–{last:,}" if last > first else f"{first:,}"
 
 
 # ---------------------------------------------------------------- held out
@@ -188,7 +192,7 @@ class _Samples:
             "{tokens} tokens, {trained} of them trained on",
             tokens=f"{example['tokens']:,}", trained=f"{example['supervised_tokens']:,}",
         )  # fmt: skip
-        self._of.set_text(f"{_place(example)}: {figures}")
+        self._of.set_text(t("{who}: {words}", who=_place(example), words=figures))
         self._text.clear()
         with self._text:
             for piece, trained in example["stretches"]:

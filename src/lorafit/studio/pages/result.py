@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from urllib.parse import quote
 
 from nicegui import ui
 
 from lorafit.errors import LorafitError
 from lorafit.report.words import NONE, count, figure
 from lorafit.run import RunFolder
-from lorafit.studio.frame import card, heading, notice, state_chip, tile
+from lorafit.studio.frame import card, notice, tile
 from lorafit.studio.pages.evaluations import Evaluations
+from lorafit.studio.pages.run_head import run_head
 from lorafit.studio.pages.samples import BeforeAfter
 from lorafit.studio.pages.tables import score_table
 from lorafit.studio.results import Judged, scores_of, trained
@@ -23,14 +23,7 @@ from lorafit.studio.words import t
 def show(studio: Studio, name: str) -> None:
     """Raises StudioError when there is no such run."""
     run = studio.workspace.run(name)
-    with ui.row().classes("between"):
-        with ui.row().classes("inline"):
-            heading(name, 1)
-            state_chip(studio.runs.summary(name).state)
-        with ui.row().classes("inline"):
-            ui.link(t("Run"), f"/run/{quote(name, safe='')}")
-            ui.link(t("Chat"), f"/chat?runs=base,{quote(name, safe='')}")
-            ui.link(t("Export"), f"/export/{quote(name, safe='')}")
+    run_head(studio, name, "result")
     _losses(studio, run, name)
     try:
         scores = scores_of(run)
@@ -50,8 +43,11 @@ def _losses(studio: Studio, run: RunFolder, name: str) -> None:
         found = await asyncio.to_thread(lambda: trained(run, studio.runs.curves(name)))
         with tiles:
             after = t("after update {update}", update=count(found.best_update)) if found.best_update else ""
-            tile(t("Held-out loss"), _arrow(found.base_loss, found.held_out_loss), after)
-            tile(t("Perplexity"), _arrow(_exp(found.base_loss), _exp(found.held_out_loss)), t("e to the held-out loss"))
+            unseen = t("on rows it never saw: lower is better")
+            note = t("; ").join(filter(None, (unseen, after)))
+            tile(t("Held-out loss"), _arrow(found.base_loss, found.held_out_loss), note)
+            wavers = t("between how many tokens it wavers: lower is better")
+            tile(t("Perplexity"), _arrow(_exp(found.base_loss), _exp(found.held_out_loss)), wavers)
 
     ui.timer(0, fill, once=True)
 

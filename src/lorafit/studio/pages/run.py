@@ -71,7 +71,7 @@ class _Screen:
         if sight.curves:
             self._draw_tiles(sight, sight.curves)
         self._changed("findings", sight.findings, self._draw_findings, sight)
-        self._changed("samples", (sight.samples, sight.is_working), self._draw_samples, sight)
+        self._changed("samples", (sight.samples, sight.asked, sight.is_working), self._draw_samples, sight)
         self._draw_log(sight)
         await self._draw_charts(sight)
 
@@ -177,6 +177,10 @@ class _Screen:
 
     def _draw_samples(self, sight: Sight) -> None:
         self._samples.clear()
+        if not sight.samples and sight.asked:
+            with self._samples, card(t("Answers to held-out prompts"), t("asked again after each measurement")):
+                for asked in sight.asked:
+                    _asked(asked)
         if not sight.samples:
             return
         with self._samples, card(t("Answers to held-out prompts"), t("the first {count}", count=len(sight.samples))):
@@ -264,14 +268,22 @@ def _finding(finding: dict[str, Any]) -> None:
 
 def _sample(sample: dict[str, Any]) -> None:
     """Prompt, reference and the two answers, the beginning of each; the Result screen has the whole."""
+    speakers = ((t("Base"), "base"), (t("Tuned"), "tuned"))
+    answers = ((name, sample.get(speaker)) for name, speaker in speakers)
+    _side_by_side(sample, [(name, answer.get("text")) for name, answer in answers if isinstance(answer, dict)])
+
+
+def _asked(asked: dict[str, Any]) -> None:
+    answers = asked["answers"].items()
+    _side_by_side(asked, [(t("After update {update}", update=update), text) for update, text in answers])
+
+
+def _side_by_side(sample: dict[str, Any], answers: list[tuple[str, Any]]) -> None:
     prompt = sample.get("prompt")
     turns = [turn for turn in prompt if isinstance(turn, dict)] if isinstance(prompt, list) else []
     told = [(t("Prompt"), turns[-1].get("content") if turns else ""), (t("Reference"), sample.get("reference"))]
-    for name, speaker in ((t("Base"), "base"), (t("Tuned"), "tuned")):
-        if isinstance(answer := sample.get(speaker), dict):
-            told.append((name, answer.get("text")))
     with ui.element("article").classes("run-sample"):
-        for name, text in told:
+        for name, text in (*told, *answers):
             with ui.element("div").classes("run-sample-cell"):
                 ui.label(name).classes("dim small")
                 words = " ".join(str(text or "").split())

@@ -10,9 +10,9 @@ from urllib.parse import quote
 from nicegui import ui
 
 from lorafit.errors import LorafitError
-from lorafit.recipe import load_recipe
 from lorafit.studio.drafts import set_apart
 from lorafit.studio.frame import button, heading, main_button
+from lorafit.studio.recipes import recipe_of
 from lorafit.studio.studio import Studio
 from lorafit.studio.watching import Sight
 from lorafit.studio.words import t, t_core
@@ -75,9 +75,13 @@ class RunButtons:
             await self._again()
 
     async def _resume(self) -> None:
-        name, queue = self._sight.name, self._studio.queue
-        if await done(lambda: queue.add("resume", ["resume", f"runs/{name}"], name, run=name)):
+        if await done(self._add_resume):
             await self._again()
+
+    def _add_resume(self) -> None:
+        name = self._sight.name
+        recipe_of(self._studio.workspace.run(name).recipe)
+        self._studio.queue.add("resume", ["resume", f"runs/{name}"], name, run=name)
 
     async def _run_again(self) -> None:
         """A draft with all that this run's recipe says, but for its name."""
@@ -85,7 +89,7 @@ class RunButtons:
 
         def make() -> None:
             assert recipe is not None
-            settings = set_apart(load_recipe(recipe))
+            settings = set_apart(recipe_of(recipe))
             made.append(self._studio.drafts.new({key: value for key, value in settings.items() if key != "name"}))
 
         if await done(make):

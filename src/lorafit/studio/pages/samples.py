@@ -79,20 +79,21 @@ class BeforeAfter:
                 "worst": t("Regressions first"),
                 "best": t("Improvements first"),
             }
-            ui.select(orders, value="asked", label=t("Order"), on_change=self._changed("order")).classes("short-field")
+            ui.select(orders, value="asked", label=t("Order"), on_change=self._changed("order")).props(
+                "outlined dense"
+            ).classes("short-field")
         if len(directed) > 1:
             names = {metric.name: metric.title for metric in directed}
             first = directed[0].name
-            ui.select(names, value=first, label=t("By the metric"), on_change=self._choose_metric).classes(
-                "short-field"
-            )
+            by = ui.select(names, value=first, label=t("By the metric"), on_change=self._choose_metric)
+            by.props("outlined dense").classes("short-field")
         if len(others) > 1 and asked.metric:
             words = {who: speaker_words(who) for who in others}
             ui.select(
                 words, value=asked.speaker, label=t("Against the base"), on_change=self._changed("speaker")
-            ).classes("short-field")
+            ).props("outlined dense").classes("short-field")
         search = ui.input(label=t("Search the texts"), on_change=self._changed("text"))
-        search.props('debounce=400 clearable type="search"').classes("search-field")
+        search.props('outlined dense debounce=400 clearable type="search"').classes("search-field")
 
     async def _counted(self) -> dict[str, str]:
         samples, asked = self._samples, self._asked
@@ -226,7 +227,7 @@ class _Row:
             for place, who in enumerate(self._speakers):
                 answer = self._row.get(who)
                 if isinstance(answer, dict):
-                    with _cell(speaker_words(who), STYLES[place % 4]):
+                    with _cell(speaker_words(who), STYLES[place % 4], self._scores(answer)):
                         self._answer(answer, marked.get(who), most)
 
     def _answer(self, answer: Mapping[str, Any], segments: Sequence[Segment] | None, most: int) -> None:
@@ -238,23 +239,26 @@ class _Row:
                 for segment in segments:
                     tag = {"extra": "ins", "missing": "del"}.get(segment.kind, "span")
                     TextElement(tag=tag, text=segment.text).classes(segment.kind)
-        if answer.get("ended") is False:
+        if self._open and answer.get("ended") is False:
             ui.label(t("cut off at the length limit")).classes("warn-text small")
+
+    def _scores(self, answer: Mapping[str, Any]) -> str:
         shown = self._metrics if self._open or self._metric is None else [self._metric]
         scores = [
             f"{metric.title} {metric.told(float(value))}"
             for metric in shown
             if isinstance(value := answer.get(metric.name), int | float)
         ]
-        if scores:
-            ui.label(" · ".join(scores)).classes("dim small")
+        return " · ".join(scores)
 
 
-def _cell(name: str, style: str = "") -> ui.element:
-    """A text with its name above it."""
+def _cell(name: str, style: str = "", note: str = "") -> ui.element:
+    """A text with its name above it, and beside that a note."""
     box = ui.element("div").classes("sample-cell")
-    with box:
+    with box, ui.element("div").classes("cell-head"):
         ui.label(name).classes(f"cell-name {style}")
+        if note:
+            ui.label(note).classes("dim small")
     return box
 
 

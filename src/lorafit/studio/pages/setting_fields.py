@@ -171,7 +171,7 @@ def reason(editor: Editor, name: str, shown: str = "") -> None:
     advised = editor.advised(name)
     if advised and advised["reason"]:
         source = advised["source"]
-        cited = ", ".join(t_core(text) for text in (source["name"], source["where"]) if text)
+        cited = t(", ").join(t_core(text) for text in (source["name"], source["where"]) if text)
         with ui.element("div").classes("setting-reason small"):
             ui.label(t("Advice: {value}.", value=shown or written(recipe_fields()[name], advised["value"]))).classes(
                 "strong"
@@ -207,15 +207,15 @@ def _typed(field: FormField, label: str, value: Any, change: Callable[..., Any])
 
 def _hint(field: FormField) -> str:
     """What may be written here, in a few words."""
-    bounds = ", ".join(_bound(bound) for bound in (field.lowest, field.highest) if bound)
-    words = ", ".join(field.choices)
+    bounds = t(", ").join(_bound(bound) for bound in (field.lowest, field.highest) if bound)
+    words = t(", ").join(field.choices)
     kinds = {"whole": t("a whole number"), "number": t("a number"), "list": t("separated by commas")}
     kind = t("as YAML, such as {example}", example="{a: b}") if isinstance(field.default, dict) else ""
-    told = ", ".join(part for part in (kinds.get(field.kind, kind), bounds) if part)
+    told = t(", ").join(part for part in (kinds.get(field.kind, kind), bounds) if part)
     if words:
         told = t("{number}, or one of: {words}", number=told, words=words) if told else words
     empty = t("may be empty") if field.default is None and not field.required else ""
-    return "; ".join(part for part in (told, empty) if part)
+    return t("; ").join(part for part in (told, empty) if part)
 
 
 def _bound(bound: str) -> str:

@@ -29,7 +29,7 @@ def steps(draft: Draft, here: str) -> None:
 def next_step(draft: Draft, here: str) -> None:
     """The buttons to the steps before and after, where there are such."""
     at = ORDER.index(here)
-    with ui.element("div").classes("between"):
+    with ui.element("div").classes("between step-ways"):
         if at > 0:
             back = f"/new/{draft.id}/{ORDER[at - 1]}"
             button(t("Back"), lambda: ui.navigate.to(back))

@@ -58,7 +58,7 @@ def score_table(judged: Judged, number: int) -> None:
             partial(_score, metric, metric.scores.get(who), STYLES[place % 4], most)
             for place, who in enumerate(speakers)
         ]
-        rows.append([metric.title, *scores, partial(_changes, judged, number, metric, others)])
+        rows.append([t_core(metric.title), *scores, partial(_changes, judged, number, metric, others)])
     table = plain_table(t("Scores"), heads, rows)
     table.classes("score-table").style(f"--speakers: {max(1, len(speakers))}")
 

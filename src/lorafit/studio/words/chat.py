@@ -34,9 +34,9 @@ CHINESE: dict[str, str] = {
     "Top-p": "Top-p",
     "Draws only from the likeliest words that have this share together. 1 is all of them. Matters only above "
     "temperature 0.": "只从概率合计达到这一比例的最可能的词中抽取。1 表示全部。仅在温度大于 0 时有作用。",
-    "Longest answer (tokens)": "回答的最大长度（token）",
+    "Longest answer (tokens)": "回答的最大长度（词元）",
     "An answer is cut there. 100 tokens are about 75 English words.": (
-        "回答到此截断。100 个 token 大约是 75 个英文单词，或 60 到 150 个汉字，因模型而异。"
+        "回答到此截断。100 个词元（token）大约是 75 个英文单词，或 60 到 150 个汉字，因模型而异。"
     ),
     "Seed": "随机种子",
     "A number draws the same answer again; empty draws another one each time. Matters only above temperature 0.": (
@@ -66,7 +66,7 @@ CHINESE: dict[str, str] = {
     "Take the correction": "采用修改",
     "Keep as data": "存为数据",
     "Kept as data": "已存为数据",
-    "{tokens} tokens, {seconds} s": "{tokens} 个 token，{seconds} 秒",
+    "{tokens} tokens, {seconds} s": "{tokens} 个词元，{seconds} 秒",
     "cut off at the longest answer that is set": "已达到所设的最大长度而截断",
     "stopped": "已停止",
     "the answer is empty": "回答为空",

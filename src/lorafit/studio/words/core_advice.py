@@ -10,8 +10,8 @@ TASKS = {
     "from rank 16 on more rank gained nothing there": "在那里，秩超过 16 之后不再有收益",
     "low ranks learnt much less than full fine-tuning there": "在那里，低秩学到的远少于全量微调",
     "classes are few bits; half of the usual 16": "类别只含很少的信息；取常用值 16 的一半",
-    "as asked": "按您的选择",
-    "as asked; the data looks like {words1}: {words2}": "按您的选择；数据看起来像{words1}：{words2}",
+    "as asked": "按你的选择",
+    "as asked; the data looks like {words1}: {words2}": "按你的选择；数据看起来像{words1}：{words2}",
     "assistant": "助手",
     "domain": "领域知识",
     "style": "角色或风格",
@@ -42,7 +42,7 @@ CHOICE = {
         "ones in 16; on your data only a comparison tells."
     ): (
         "{name}，用 {words}：这些基座中放得下的最大的一个。与 {other} 用 {words1}相比，一次更新{words2}，"
-        "需要 {a} 而不是 {b}。QLoRA 论文中，4 位的大基座比 16 位的小基座回答得更好；在您的数据上如何，要比较才知道。"
+        "需要 {a} 而不是 {b}。QLoRA 论文中，4 位的大基座比 16 位的小基座回答得更好；在你的数据上如何，要比较才知道。"
     ),
     "{n} times the time": "要 {n} 倍的时间",
     "more time": "要更多时间",
@@ -84,7 +84,7 @@ WARNINGS = {
     "`lorafit train` will download {name}; its weights were not looked at.": (
         "`lorafit train` 会下载 {name}；这里没有看它的权重。"
     ),
-    "the tokens are counted with the tokenizer of {name}, as asked": "按您的要求，词元数用 {name} 的分词器统计",
+    "the tokens are counted with the tokenizer of {name}, as asked": "按你的要求，词元数用 {name} 的分词器统计",
     (
         "{name}'s own tokenizer is not at hand, so lorafit's built-in one counts, which makes up to 2.5 times as many "
         "tokens: lengths and memory are on the safe side. Name a better one with --tokenizer. ({text})"
@@ -198,7 +198,7 @@ REASONS = {
 }
 
 SOURCES = {
-    "your data": "您的数据",
+    "your data": "你的数据",
     "counted as `lorafit data` counts": "与 `lorafit data` 的统计方式相同",
     "its config.json": "它的 config.json",
     "the base as it will be built, counted without weights": "按将要构建的基座统计，不读权重",

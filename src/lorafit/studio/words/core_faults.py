@@ -234,9 +234,13 @@ TRAINING = {
         "可以减少占用：调小 train.tokens_per_pass（结果不变）、train.recompute=layers、model.quantization=nf4；"
         "`lorafit plan recipe.yaml` 会说明各能省多少。"
     ),
-    "Update {n} gave loss {a} and gradient norm {b}: {text}. Its samples are in {file}.": (
-        "第 {n} 次更新的损失是 {a}，梯度范数是 {b}：{text}。样本存放在 {file}。"
+    "Update {n} gave loss {a} and gradient norm {b}: {words}. Its samples are in {file}.": (
+        "第 {n} 次更新的损失是 {a}，梯度范数是 {b}：{words}。样本存放在 {file}。"
     ),
+    "the first layer that gives numbers which are not finite is {name} ({text})": (
+        "最先给出非有限数值的层是 {name}（{text}）"
+    ),
+    "every layer's output is finite, the loss is not ({text})": "每一层的输出都是有限的，损失却不是（{text}）",
     (
         "Nothing of it was applied, and {n} such updates may be left out (train.skip_non_finite): training stops."
     ): "这次更新没有生效，而只允许跳过 {n} 次这样的更新（train.skip_non_finite）：训练停止。",

@@ -2,7 +2,7 @@
 
 GRAPHICS = {
     "pip uninstall torch, then the command that {address} gives for your system and driver": (
-        "先 pip uninstall torch，再运行 {address} 针对您的系统和驱动给出的命令"
+        "先 pip uninstall torch，再运行 {address} 针对你的系统和驱动给出的命令"
     ),
     "torch for AMD (ROCm {version}), which lorafit was not tested with": (
         "用于 AMD 的 torch（ROCm {version}），lorafit 没有在其上测试过"

@@ -71,8 +71,8 @@ ROWS = {
     "{file} has no column {column}, which is to be {role}.": "{file} 没有应当作为 {role} 的列 {column}。",
     "The columns are {names}.": "现有的列：{names}。",
     "The columns are {names} and {n} more.": "现有的列：{names} 等，另有 {n} 列。",
-    "Did you mean {name}?": "您是指 {name} 吗？",
-    "did you mean {name}?": "您是指 {name} 吗？",
+    "Did you mean {name}?": "你是指 {name} 吗？",
+    "did you mean {name}?": "你是指 {name} 吗？",
     "a source has no key {name}; it has {names}": "数据来源没有 {name} 这个键；可用的有 {names}",
     "a prompt needs its answer: name the column of `answer` too (for text to go on with, `text`)": (
         "有提示就要有回答：请同时指明 `answer` 列（续写用的文本请用 `text`）"
@@ -89,7 +89,7 @@ FILES = {
     "The data file {file} holds an empty array: there are no rows.": "数据文件 {file} 是空数组：没有数据。",
     "No data file {file}: {words}": "没有数据文件 {file}：{words}",
     "there is no folder {folder}.": "没有文件夹 {folder}。",
-    "did you mean {names} (in dataset_info.json)?": "您是指 {names} 吗（在 dataset_info.json 中）？",
+    "did you mean {names} (in dataset_info.json)?": "你是指 {names} 吗（在 dataset_info.json 中）？",
     "data files in {folder}: {names}.": "{folder} 中的数据文件：{names}。",
     "{folder} holds no data file.": "{folder} 里没有数据文件。",
     "The folder {folder} holds no data.": "文件夹 {folder} 里没有数据。",

@@ -36,7 +36,10 @@ CHINESE: dict[str, str] = {
     "More": "更多",
     "Try again": "重试",
     "Loading …": "正在加载……",
+    ", ": "，",
+    "; ": "；",
     "Nothing here yet.": "这里还没有内容。",
+    "lorafit made a mistake. {error}. More is in the terminal of the studio.": "lorafit 出错了。{error}。详情见运行界面的终端。",
     "This page is not there.": "没有这个页面。",
     "Back to the runs": "回到训练记录",
 }

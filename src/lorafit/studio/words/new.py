@@ -5,7 +5,7 @@ CHINESE: dict[str, str] = {
     # the model
     "Which model do you start from?": "从哪个模型开始？",
     "Choose a model": "选择模型",
-    "Itself it stays as it is: what it learns is kept beside it.": "模型本身保持不变：学到的内容另外存放。",
+    "The model itself stays as it is: what it learns is kept beside it.": "模型本身保持不变：学到的内容另外存放。",
     "Built-in": "内置模型",
     "tiny, comes with lorafit: to try everything in minutes": "很小，随 lorafit 附带：几分钟就能全部试一遍",
     "Or a name on Hugging Face, or a folder of the workspace": "或填写模型名称，或工作区里的文件夹",
@@ -21,19 +21,19 @@ CHINESE: dict[str, str] = {
     "Layers": "层数",
     "{width} wide": "宽度 {width}",
     "Context": "上下文长度",
-    "tokens at once, at most": "一次最多的词元数",
+    "tokens (pieces of words) at once, at most": "一次最多的词元（词的片段）数",
     "Vocabulary": "词表",
     "tokens": "词元",
     "It looks like a plain base: it goes on with texts, and learns to answer from your data.": (
-        "看起来是纯基座模型：它会续写文本，并从您的数据中学会回答。"
+        "看起来是纯基座模型：它会续写文本，并从你的数据中学会回答。"
     ),
     "It looks like a chat model: it answers already, and your data changes how.": (
-        "看起来是对话模型：它已经会回答，您的数据会改变它回答的方式。"
+        "看起来是对话模型：它已经会回答，你的数据会改变它回答的方式。"
     ),
     "It may be a chat model that answers already: its name and files do not tell for certain.": (
         "它可能是已经会回答的对话模型：从名称和文件无法确定。"
     ),
-    "It brings no chat template: questions and answers are written as {name}.": (
+    "Without a chat template of its own, questions and answers are written in the form “{name}”.": (
         "它没有自带对话模板：问答按 {name} 的格式书写。"
     ),
     "It brings its own chat template; an answer ends with {token}.": "它自带对话模板；回答以 {token} 结束。",

@@ -1,6 +1,8 @@
 """Chinese of the screen `run`."""
 
 CHINESE: dict[str, str] = {
+    "asked again after each measurement": "每次测量后重新回答",
+    "After update {update}": "第 {update} 次更新后",
     # head and buttons
     "Resume": "继续训练",
     "Results": "结果",

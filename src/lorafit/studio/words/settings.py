@@ -12,7 +12,7 @@ PAGES = {
     # the advice
     "Method and settings": "方法与设置",
     "Advice": "建议",
-    "from your model, your data and this machine": "根据您的模型、数据和这台机器",
+    "from your model, your data and this machine": "根据你的模型、数据和这台机器",
     "Reading the data and planning each method: a few seconds, longer for much data …": (
         "正在读取数据并逐一规划各种方法：需要几秒，数据多时更久……"
     ),
@@ -450,6 +450,9 @@ DESCRIPTIONS = {
     ),
     "Seeds the order of the rows, the adapter's start and dropout.": "随机种子：决定数据顺序、适配器初值和随机丢弃。",
     # evaluate
+    "Held-out prompts that are also answered after each measurement of the held-out loss, to watch them change.": (
+        "每次测量留出损失之后也要回答的留出提示数，用来观察回答如何变化。"
+    ),
     "Held-out prompts that the base and the tuned model answer after training; 0 for none.": (
         "训练后由基座和微调模型回答的留出提示数；0 表示不回答。"
     ),
