@@ -3,8 +3,9 @@
     python benchmarks/studio_screens.py [--runs 100] [--lines 200000]
 
 For each screen: seconds until the server has answered (`answered`), and until a headless Chromium shows what the screen
-is for (`shown`: its list, its chart, its first row), each the first time and the best of three more. Needs
-`pip install 'lorafit[studio]' playwright` and a Chromium; the runs are made up in a temporary folder.
+is for (`shown`: its list, its chart, its first row), each the first time and the best of three more; then the same of
+what is clicked on or typed in a screen that is there. Needs `pip install 'lorafit[studio]' playwright` and a Chromium;
+the runs are made up in a temporary folder.
 """
 
 from __future__ import annotations
@@ -17,26 +18,49 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from studio_reading import make_run
 
-CHART = "[role=img][aria-label*=oss] svg"
+from lorafit.studio.drafts import Drafts
+from lorafit.studio.workspace import Workspace
+
+from lorafit.studio.drafts import Drafts
+from lorafit.studio.workspace import Workspace
+
+CHART = "[role=img][aria-label*=oss] svg path[stroke='var(--one)']"  # its curve
+MORE = "text=observe.detect"
 # (screen, address, what is to be seen)
 SCREENS = (
     ("home", "/", "text=short-098"),
     ("run of 200,000 updates", "/run/long", CHART),
     ("run of 600 updates", "/run/short-001", CHART),
-    ("result", "/result/long", ".content .card"),
+    ("result", "/result/long", ".losses .figure"),
     ("compare of four", "/compare?runs=long,short-001,short-002,short-003", CHART),
-    ("new run", "/new", ".content .card"),
     ("chat", "/chat", ".content .card"),
-    ("export", "/export/long", ".content .card"),
+    ("export", "/export/long", ".export-kind"),
+    ("new run: model", "/new", ".choice"),
+    ("new run: data", "/new/{draft}/data", ".choice"),
+    ("new run: settings", "/new/{draft}/settings", ".setting-grid .setting"),
+    ("new run: plan", "/new/{draft}/plan", ".content .card"),
+    ("new run: review", "/new/{draft}/review", ".copyable"),
 )
+# (what is done, address, what has to be there before, what is done, what is to be seen then)
+ACTS: tuple[tuple[str, str, str, Callable[[Any], Any], str], ...] = (
+    ("filter the runs", "/", "text=short-098", lambda page: page.get_by_label("Search").fill("short-042"),
+     "tbody tr:only-child >> text=short-042"),
+    ("unfold More settings", "/new/{draft}/settings", ".setting-grid .setting",
+     lambda page: page.get_by_text("More settings").click(), MORE),
+    ("look at a model", "/new", ".choice", lambda page: page.locator(".choice").first.click(), "text=Parameters"),
+)  # fmt: skip
 BEST_OF = 3
+LONGEST = 60_000  # milliseconds
+READER_SECONDS = 1.0  # that somebody looks at a screen before doing something there
+LONGEST = 60_000  # milliseconds
+READER_SECONDS = 1.0  # that somebody looks at a screen before doing something there
 
 
 def main() -> None:
@@ -49,15 +73,25 @@ def main() -> None:
         for number in range(arguments.runs - 1):
             make_run(folder / "runs" / f"short-{number:03d}", 600)
         make_run(folder / "runs" / "long", arguments.lines)
+        settings = {"model.name": "builtin", "data.train": "builtin"}
+        draft = Drafts(Workspace(folder)).new(settings).id
+        settings = {"model.name": "builtin", "data.train": "builtin"}
+        draft = Drafts(Workspace(folder)).new(settings).id
         with studio(folder) as url, chromium() as browser:
-            print(
-                f"{arguments.runs} runs, one of {arguments.lines:,} lines; seconds: first time, best of {BEST_OF} more"
-            )
+            print(f"{arguments.runs} runs, one of {arguments.lines:,} lines")
+            print(f"seconds, first time and best of {BEST_OF} more:")
             print(f"{'screen':26} {'answered':>16} {'shown':>16}")
             for screen, path, seen in SCREENS:
-                answered = [answer_seconds(url + path) for _ in range(BEST_OF + 1)]
-                shown = [shown_seconds(browser, url + path, seen) for _ in range(BEST_OF + 1)]
+                address = url + path.format(draft=draft)
+                answered = [answer_seconds(address) for _ in range(BEST_OF + 1)]
+                shown = [shown_seconds(browser, address, seen) for _ in range(BEST_OF + 1)]
                 print(f"{screen:26} {figures(answered):>16} {figures(shown):>16}", flush=True)
+                if path == "/":
+                    wait_for_doctor(browser, address)
+            for what, path, ready, act, seen in ACTS:
+                address = url + path.format(draft=draft)
+                done = [act_seconds(browser, address, ready, act, seen) for _ in range(BEST_OF + 1)]
+                print(f"{what:26} {'':16} {figures(done):>16}", flush=True)
 
 
 def figures(seconds: list[float]) -> str:
@@ -75,10 +109,31 @@ def shown_seconds(browser: Any, url: str, seen: str) -> float:
     page = browser.new_page()
     begun = time.perf_counter()
     page.goto(url, wait_until="commit")
-    page.locator(seen).first.wait_for(state="visible", timeout=30_000)
+    page.locator(seen).first.wait_for(state="visible", timeout=LONGEST)
     seconds = time.perf_counter() - begun
     page.close()
     return seconds
+
+
+def act_seconds(browser: Any, url: str, ready: str, act: Callable[[Any], Any], seen: str) -> float:
+    page = browser.new_page()
+    page.goto(url)
+    page.locator(ready).first.wait_for(state="visible", timeout=LONGEST)
+    page.wait_for_timeout(READER_SECONDS * 1000)
+    begun = time.perf_counter()
+    act(page)
+    page.locator(seen).first.wait_for(state="visible", timeout=LONGEST)
+    seconds = time.perf_counter() - begun
+    page.close()
+    return seconds
+
+
+def wait_for_doctor(browser: Any, url: str) -> None:
+    """Once a session the doctor's program keeps a processor busy: no other screen is timed meanwhile."""
+    page = browser.new_page()
+    page.goto(url)
+    page.locator(".home-unfold").wait_for(timeout=LONGEST)
+    page.close()
 
 
 @contextmanager

@@ -8,12 +8,13 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, expect
 from safetensors import safe_open
 
-from lorafit.run import RunFolder, read_json
+from lorafit.run import RunFolder, read_json, write_json
 from tests.studio.browser import StudioProcess, browser, start_studio
 
 __all__ = ["browser", "start_studio"]  # fixtures
@@ -156,3 +157,38 @@ def test_a_plan_that_does_not_fit_is_said_before_the_start(
     device.fill("24GB")
     device.press("Enter")
     expect(said).to_contain_text("Fits on")
+
+
+TAKE = "window.taken=1"
+EVIL = f'<img src=x onerror="{TAKE}"><script>{TAKE}</script>{{{{constructor.constructor("{TAKE}")()}}}}'
+
+
+def test_what_files_hold_is_text_and_never_html(page: Page, start_studio: Callable[..., StudioProcess]) -> None:
+    studio = start_studio()
+    run = RunFolder.create(studio.folder / "runs" / "evil <b>'run'")
+    run.evaluation.mkdir()
+    run.recipe.write_text(json.dumps({"name": EVIL[:30], "model": {"name": EVIL}, "data": {"train": EVIL}}))
+    write_json(run.status, {"state": "finished", "update": 1, "updates": 1, "message": EVIL, "heartbeat": 0})
+    run.metrics.write_text('{"update": 1, "loss": 2.0}\n')
+    finding = dict.fromkeys(("symptom", "title", "evidence", "cause", "remedy", "setting"), EVIL)
+    write_json(run.findings, {"findings": [{"severity": "fault", **finding}]})
+    answer = {"text": EVIL, "ended": True, "token_f1": 0.5}
+    sample = {"prompt": [{"role": "user", "content": EVIL}], "reference": EVIL, "base": answer, "tuned": answer}
+    (run.evaluation / "samples.jsonl").write_text(json.dumps(sample) + "\n")
+    scored = {"token_f1": {"mean": 0.5, "low": 0.4, "high": 0.6}}
+    write_json(run.evaluation / "scores.json", {"prompts": 1, "scores": {"base": scored, "tuned": scored}})
+    (studio.folder / "uploads").mkdir(exist_ok=True)
+    (studio.folder / "uploads" / "evil.json").write_text(json.dumps([{"instruction": EVIL, "output": EVIL}] * 3))
+    name = quote(run.path.name)
+    for path in ("/", f"/run/{name}", f"/result/{name}", f"/export/{name}", f"/compare?runs={name},{name}", "/chat"):
+        page.goto(studio.url + path)
+        page.wait_for_timeout(1500)
+        assert page.evaluate("window.taken") is None, path
+        if path.startswith(("/run", "/result")):
+            expect(page.get_by_text("<img src=x").first).to_be_visible()
+    page.goto(f"{studio.url}/new")
+    page.get_by_role("button", name=re.compile("^Built-in")).click()
+    page.goto(page.url.replace("/model", "/data"))
+    page.get_by_role("button", name=re.compile("^evil.json")).click()
+    expect(page.locator(".trained", has_text="<img src=x").first).to_be_visible()
+    assert page.evaluate("window.taken") is None

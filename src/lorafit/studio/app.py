@@ -56,7 +56,8 @@ def make_app(studio: Studio, token: str = "") -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        studio.queue.carry_on()
+        with contextlib.suppress(LorafitError, OSError):  # the first screen does it again, and says so
+            studio.queue.carry_on()
         tending = asyncio.create_task(studio.chats.tend())
         try:
             yield
@@ -94,7 +95,7 @@ def _pages(studio: Studio) -> None:
         with frame(request, title, here):
             try:
                 build()
-            except LorafitError as error:
+            except (LorafitError, OSError) as error:  # OSError: the workspace is gone
                 notice(t_core(str(error)), "fault")
                 button(t("Back to the runs"), lambda: ui.navigate.to("/"))
 

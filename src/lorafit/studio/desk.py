@@ -9,8 +9,10 @@ import json
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from lorafit.run import disk_error
 from lorafit.studio.jobs import environment
 from lorafit.studio.recipes import recipe_of
 from lorafit.studio.refusal import StudioError
@@ -105,15 +107,7 @@ class Desk:
 
     async def _examined(self) -> dict[str, Any]:
         """The exit code says only whether there is a fault."""
-        process = await asyncio.create_subprocess_exec(
-            *DOCTOR,
-            cwd=self._workspace.root,
-            env=environment(),
-            stdin=DEVNULL,
-            stdout=PIPE,
-            stderr=DEVNULL,
-            start_new_session=True,
-        )
+        process = await _launched(DOCTOR, self._workspace.root, stdin=DEVNULL, stderr=DEVNULL)
         output, _ = await process.communicate()
         try:
             found: dict[str, Any] = json.loads(output)
@@ -191,15 +185,20 @@ class _Worker:
 
     async def _started(self) -> Process:
         if self._process is None or self._process.returncode is not None:
-            with self._log.open("wb") as log:
-                self._process = await asyncio.create_subprocess_exec(
-                    *WORKER,
-                    cwd=self._folder,
-                    env=environment(),
-                    stdin=PIPE,
-                    stdout=PIPE,
-                    stderr=log,
-                    limit=LONGEST_LINE,
-                    start_new_session=True,  # Ctrl-C is for the studio, which then ends it
-                )
+            try:
+                log = self._log.open("wb")
+            except OSError as error:
+                raise disk_error(error, self._log) from error
+            with log:
+                self._process = await _launched(WORKER, self._folder, stdin=PIPE, stderr=log, limit=LONGEST_LINE)
         return self._process
+
+
+async def _launched(words: Sequence[str], folder: Path, **options: Any) -> Process:
+    """A process of its own session: Ctrl-C is for the studio, which then ends it. Raises StudioError."""
+    try:
+        return await asyncio.create_subprocess_exec(
+            *words, cwd=folder, env=environment(), stdout=PIPE, start_new_session=True, **options
+        )
+    except OSError as error:
+        raise StudioError(f"`{' '.join(words[2:])}` could not be started: {error}") from error

@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from lorafit.errors import RunError
-from lorafit.run import InUseError, RunFolder, only_process, read_json, replace_folder, write_json
+from lorafit.run import InUseError, RunFolder, disk_error, only_process, read_json, replace_folder, write_json
 from lorafit.studio import jobs
 from lorafit.studio.jobs import Job
 from lorafit.studio.refusal import StudioError
@@ -171,7 +171,12 @@ class Queue:
         if self.is_conducted():
             return
         self._spawned = time.monotonic()
-        with (self._workspace.hidden / "conductor.log").open("ab") as log:
+        log_file = self._workspace.hidden / "conductor.log"
+        try:
+            log = log_file.open("ab")
+        except OSError as error:
+            raise disk_error(error, log_file) from error
+        with log:
             process = subprocess.Popen(
                 [sys.executable, "-m", CONDUCTOR, str(self._workspace.root), *self.command],
                 cwd=self._workspace.root,

@@ -128,7 +128,7 @@ def test_a_run_shows_its_figures_and_follows_them(studio: Studio) -> None:
                 "3 of 10",
                 "2.625",
                 "0.2500 → 0.7500",
-                "exact_match",
+                "exact match",
                 "just now",
             ):
                 await until(lambda text=text: shows(user, text))

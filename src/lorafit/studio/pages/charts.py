@@ -113,7 +113,7 @@ class Chart:
         series = [_data(*one, is_log) for one in zip(curves, self._styles, calm, strict=True)]
         patch = {
             "xAxis": {"min": view.first, "max": max(view.last, view.first + 1)},
-            "yAxis": {"type": "log" if is_log else "value"},
+            "yAxis": {"type": "log" if is_log else "value", **_axis_colours()},  # another type forgets them
             "dataZoom": [view.zoom()] * self._sliders,
             "series": series,
         }
@@ -180,6 +180,11 @@ def _options(styles: Sequence[Style], slider: bool, from_zero: bool) -> dict[str
         "dataZoom": zooms,
         "series": [_series(number, style, colours) for number, style in enumerate(styles)],
     }  # fmt: skip
+
+
+def _axis_colours() -> dict[str, Any]:
+    colours = chart_colours()
+    return {"axisLabel": {"color": colours["dim"]}, "splitLine": {"lineStyle": {"color": colours["grid"]}}}
 
 
 def _slider(colours: dict[str, str]) -> dict[str, Any]:

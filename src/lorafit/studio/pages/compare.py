@@ -122,7 +122,8 @@ def _curves(runs: Sequence[Compared]) -> None:
         if not any(lines.values()):
             ui.label(t("No held-out loss was measured.")).classes("dim")
             return
-        ui.echart(_chart(lines)).classes("chart").props["aria-label"] = t("Held-out loss")
+        chart = ui.echart(_chart(lines)).classes("chart").props("role=img")
+        chart.props["aria-label"] = t("Held-out loss")
 
 
 def _chart(lines: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:

@@ -147,7 +147,7 @@ class _Row:
         self._held_out.text = figure(run.held_out_loss)
         metric, base, tuned = run.score or ("", None, None)
         self._score.text = f"{figure(base)} → {figure(tuned)}" if metric else NONE
-        self._metric.text = TITLES.get(metric, metric.replace("_", " "))
+        self._metric.text = t_core(TITLES.get(metric, metric.replace("_", " ")))
 
 
 def _cell(name: str) -> ui.element:
