@@ -21,8 +21,9 @@ from lorafit.report.read import COLUMNS
 from lorafit.studio.runs import Runs
 from lorafit.studio.workspace import Workspace
 
-RECIPE = "name: {name}\nmodel:\n  name: builtin\n  quantization: nf4\ndata:\n  train: builtin\nadapter:\n  method: lora\n" + "".join(
-    f"# the other settings, line {number}\n" for number in range(110)
+RECIPE = (
+    "name: {name}\nmodel:\n  name: builtin\n  quantization: nf4\ndata:\n  train: builtin\nadapter:\n  method: lora\n"
+    + "".join(f"# the other settings, line {number}\n" for number in range(110))
 )
 
 

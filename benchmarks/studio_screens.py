@@ -28,11 +28,8 @@ from studio_reading import make_run
 from lorafit.studio.drafts import Drafts
 from lorafit.studio.workspace import Workspace
 
-from lorafit.studio.drafts import Drafts
-from lorafit.studio.workspace import Workspace
-
 CHART = "[role=img][aria-label*=oss] svg path[stroke='var(--one)']"  # its curve
-MORE = "text=observe.detect"
+MORE = "text=hardware_every"  # the last of them
 # (screen, address, what is to be seen)
 SCREENS = (
     ("home", "/", "text=short-098"),
@@ -59,8 +56,6 @@ ACTS: tuple[tuple[str, str, str, Callable[[Any], Any], str], ...] = (
 BEST_OF = 3
 LONGEST = 60_000  # milliseconds
 READER_SECONDS = 1.0  # that somebody looks at a screen before doing something there
-LONGEST = 60_000  # milliseconds
-READER_SECONDS = 1.0  # that somebody looks at a screen before doing something there
 
 
 def main() -> None:
@@ -73,8 +68,6 @@ def main() -> None:
         for number in range(arguments.runs - 1):
             make_run(folder / "runs" / f"short-{number:03d}", 600)
         make_run(folder / "runs" / "long", arguments.lines)
-        settings = {"model.name": "builtin", "data.train": "builtin"}
-        draft = Drafts(Workspace(folder)).new(settings).id
         settings = {"model.name": "builtin", "data.train": "builtin"}
         draft = Drafts(Workspace(folder)).new(settings).id
         with studio(folder) as url, chromium() as browser:

@@ -150,6 +150,17 @@ def test_what_nobody_uses_ends(workspace: Workspace, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("stand_in")
+def test_with_the_studio_its_servers_end(workspace: Workspace) -> None:
+    chat = Chats(workspace)
+    server, _ = asyncio.run(chat.ready(chat.speakers.chosen(["a"])[0]))
+    process = server.process()
+    chat.close()
+    assert process is not None
+    process.wait(10)
+    assert Chats(workspace).servers() == []
+
+
+@pytest.mark.usefixtures("stand_in")
 def test_another_base_takes_the_place_of_one_that_no_page_has_chosen(workspace: Workspace) -> None:
     make_run(workspace, "full", adapter={"method": "none"}, weights="model")
     chat = Chats(workspace)

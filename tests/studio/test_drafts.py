@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lorafit.errors import RecipeError
+from lorafit.errors import RecipeError, RunError
 from lorafit.recipe import Recipe, load_recipe
 from lorafit.studio.drafts import Drafts, set_apart
 from lorafit.studio.refusal import StudioError
@@ -123,6 +123,17 @@ def test_spoilt_drafts_are_passed_over_and_named_when_opened(drafts: Drafts) -> 
     (drafts.folder / "0123456789ad.json").write_text(json.dumps({"settings": []}))
     with pytest.raises(StudioError, match="not a draft"):
         drafts.open("0123456789ad")
+    (drafts.folder / "0123456789ae.json").write_text(json.dumps({"settings": {}, "advice": {"choice": "other"}}))
+    assert drafts.open("0123456789ae").advice is None, "an advice of another version"
+    (drafts.folder / "0123456789af.json").write_bytes(b"\xff")
+    assert len(drafts.all()) == 3
+
+
+def test_where_no_draft_can_be_written_it_is_said(drafts: Drafts) -> None:
+    drafts.folder.parent.mkdir(exist_ok=True)
+    drafts.folder.write_text("no folder")
+    with pytest.raises(RunError, match="Could not write"):
+        drafts.new()
 
 
 def test_the_defaults_are_those_of_a_recipe() -> None:

@@ -312,6 +312,28 @@ def test_ids_are_no_paths(queue: Queue, id: str) -> None:
         queue.cancel(id)
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        (jobs.JOB, b"\xff"),
+        (jobs.JOB, b"[" * 100_000),
+        (jobs.JOB, b'{"kind": "train", "arguments": 5, "label": "x", "run": null, "made": 1}'),
+        (jobs.STATE, b'{"state": "failed", "ended": "yesterday"}'),
+        (jobs.STATE, b'{"state": "running", "pid": "none"}'),
+    ],
+)
+def test_a_job_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path, file: str, content: bytes) -> None:
+    queue = opened(tmp_path)
+    folders = [tmp_path / ".studio" / "jobs" / id for id in ("aa", "bb")]
+    for folder in folders:
+        folder.mkdir()
+        jobs.write_job(folder, "train", ["train"], "a run", None)
+    (folders[0] / file).write_bytes(content)
+    for broken in ("order.json", "conductor.json"):
+        (tmp_path / ".studio" / broken).write_bytes(b'{"queued": 5, "pid": "x", "process_started": "y"}')
+    assert [job.id for job in queue.jobs()] == ["bb"] and not queue.is_conducted()
+
+
 @pytest.mark.parametrize("name", ["../x", "job.json", "a/b", "", ".hidden"])
 def test_files_have_plain_names(queue: Queue, name: str) -> None:
     with pytest.raises(StudioError, match="name of a job's file"):
@@ -319,7 +341,9 @@ def test_files_have_plain_names(queue: Queue, name: str) -> None:
     assert queue.jobs() == []
 
 
-def test_a_run_that_a_terminal_started_is_stopped_and_nothing_else_is(queue: Queue, tmp_path: Path) -> None:
+def test_a_run_that_a_terminal_started_is_stopped_and_nothing_else_is(
+    queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = RunFolder.create(tmp_path / "runs" / "tuned")
     run.recipe.write_text("{}")
     with pytest.raises(StudioError, match="no run"):
@@ -339,6 +363,10 @@ def test_a_run_that_a_terminal_started_is_stopped_and_nothing_else_is(queue: Que
         queue.stop_run("tuned")
     write_json(run.status, {**status, "pid": _other(tmp_path)})
     with pytest.raises(StudioError, match="no command of lorafit"):
+        queue.stop_run("tuned")
+    with monkeypatch.context() as patched, pytest.raises(StudioError, match="Nothing works"):
+        patched.setattr(psutil.Process, "cmdline", lambda self: ["lorafit", "studio"])
+        write_json(run.status, {**status, "pid": os.getpid()})  # what stops runs is none
         queue.stop_run("tuned")
     assert process.poll() is None
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +112,10 @@ def test_scores_before_and_after(workspace: Workspace) -> None:
     assert Runs(workspace).summary("scored").score == ("token_f1", 0.2, 0.5)
 
 
-@pytest.mark.parametrize("broken", ["", "[1]", "\x00\xff", '{"state": 3, "update": "x", "scores": [], "model": 1}'])
+@pytest.mark.parametrize(
+    "broken",
+    ["", "[1]", "[" * 100_000, "- " * 9_999, "\x00\xff", '{"state": 3, "update": "x", "scores": [], "model": 1}'],
+)
 def test_broken_files_break_no_list(workspace: Workspace, broken: str) -> None:
     run = make(workspace, "broken")
     run.evaluation.mkdir()
@@ -144,3 +149,12 @@ def test_curves_are_kept(workspace: Workspace) -> None:
     curves = runs.curves("kept")
     train(run, range(4, 6))
     assert runs.curves("kept") is curves and len(curves.points("loss")) == 5
+
+
+def test_of_a_run_that_is_gone_nothing_is_kept(workspace: Workspace) -> None:
+    run = make(workspace, "gone")
+    runs = Runs(workspace)
+    curves = weakref.ref(runs.curves("gone"))
+    assert [summary.name for summary in runs.summaries()] == ["gone"]
+    shutil.rmtree(run.path)
+    assert runs.summaries() == [] and curves() is None

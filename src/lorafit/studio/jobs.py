@@ -171,7 +171,7 @@ def worker_of(name: str, folder: RunFolder) -> psutil.Process:
         process = psutil.Process(int(status["pid"]))
         # One that began after the last heartbeat only has the number of the one that wrote it.
         late = process.create_time() > float(status["heartbeat"]) + CLOCK_SECONDS
-        if late or process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
+        if late or process.status() == psutil.STATUS_ZOMBIE:
             raise nothing_works(name)
         words = process.cmdline()
     except (psutil.Error, KeyError, ValueError, TypeError):
@@ -181,6 +181,8 @@ def worker_of(name: str, folder: RunFolder) -> psutil.Process:
             f"Process {process.pid} works on run {name}, but it is no command of lorafit's (a notebook, perhaps): "
             "stop it where it was started."
         )
+    if process.pid == os.getpid():  # the studio itself, which works on no run
+        raise nothing_works(name)
     return process
 
 

@@ -24,6 +24,7 @@ from lorafit.studio.workspace import Workspace
 
 DEAD_AFTER = 60.0
 SPARKLINE = 60
+DEEPEST = 50
 SPARKLINE_BYTES, END_BYTES = 2048, 2**13
 # libyaml's loader is some ten times as fast, where PyYAML was built with it.
 YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -180,12 +181,23 @@ def _content(path: Path) -> dict[str, Any]:
 
 def _method_and_model(recipe: Path) -> tuple[str, str]:
     try:
-        content = yaml.load(recipe.read_text(encoding="utf-8"), Loader=YamlLoader)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        text = recipe.read_text(encoding="utf-8")
+        content = {} if _is_deep(text) else yaml.load(text, Loader=YamlLoader)
+    except (OSError, ValueError, yaml.YAMLError):
         content = {}
     model, adapter = _part(content, "model"), _part(content, "adapter")
     method = METHODS.get(str(model.get("quantization")), "")
     return "full fine-tuning" if adapter.get("method") == "none" else method, str(model.get("name") or "")
+
+
+def _is_deep(text: str) -> bool:
+    """Whether YAML is nested deeper than any recipe: libyaml's loader, which is recursive, would end the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=YamlLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            return True
+    return False
 
 
 def _part(content: Any, name: str) -> dict[str, Any]:

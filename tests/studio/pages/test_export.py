@@ -54,4 +54,3 @@ def test_what_is_shown_changes_with_the_disk(tmp_path: Path) -> None:
     (workspace.exports / "a" / "merged").mkdir(parents=True)
     (workspace.exports / "a" / "merged" / "self_check.json").write_text(json.dumps({"equal": 1}))
     assert [one.kind for one in export._look(studio, "a").exports] == ["merged"]
-    assert export._tail(tmp_path / "none") == ""

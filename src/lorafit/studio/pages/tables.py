@@ -8,7 +8,7 @@ from functools import partial
 from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
-from lorafit.report.evaluation_view import Change, Metric, Part, Score
+from lorafit.report.evaluation_view import Change, Metric, Score
 from lorafit.report.words import NONE
 from lorafit.studio.results import Bounds, Judged
 from lorafit.studio.words import t, t_core
@@ -155,7 +155,3 @@ def speaker_words(name: str) -> str:
     if name.startswith("base + ") and name.endswith(" shots"):
         return t("base with {count} examples", count=name.split()[2])
     return {"base": t("base"), "tuned": t("tuned")}.get(name, name)
-
-
-def part_title(part: Part) -> str:
-    return f"{part.name} · {t_core(part.kind_words)}"
