@@ -73,7 +73,7 @@ class StudioProcess:
                 process.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: Playwright keeps its event loop running in the thread of the tests
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed here (chromium, chromium-browser or google-chrome)")

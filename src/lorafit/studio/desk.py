@@ -77,8 +77,8 @@ class Desk:
         of: whose plan it is. A newer question of the same takes the place of those that wait: they raise
         asyncio.CancelledError, so that the handlers behind them simply end.
         """
-        await self._check(recipe)
         number = self._newest[of] = next(self._numbers)
+        await self._check(recipe)
         async with self._front.turn:
             if self._newest[of] != number:
                 raise asyncio.CancelledError
