@@ -127,7 +127,7 @@ def test_the_same_advice_is_made_once_at_a_time(asked: Any) -> None:
         assert await desk.advice("counted", "rows.json") == {"count": 2}, "the files may have changed"
 
 
-def test_the_adviser_is_started_before_it_is_asked(asked: Any) -> None:
+def test_workers_are_started_before_they_are_asked(asked: Any) -> None:
     async def work(desk: Desk) -> None:
         await asyncio.gather(desk.expect_advice(), desk.expect_advice())
         process = desk._adviser._process
@@ -135,6 +135,10 @@ def test_the_adviser_is_started_before_it_is_asked(asked: Any) -> None:
         await desk.advice("counted", "rows.json")
         await desk.expect_advice()
         assert desk._adviser._process is process
+        await desk.expect_questions()
+        other = desk._front._process
+        await desk.model("first")
+        assert other is not None and desk._front._process is other is not process
 
     asked(work)
 

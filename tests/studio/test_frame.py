@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+from nicegui import ui
 from nicegui.testing import User, user_simulation
 from starlette.requests import Request
 
 from lorafit.errors import RunError
-from lorafit.studio.frame import button, copyable, frame
+from lorafit.studio import frame as module
+from lorafit.studio.frame import button, copyable, fill, filled, frame
 
 
 def page(request: Request) -> None:
@@ -53,5 +56,40 @@ def test_a_name_is_one_attribute_whatever_is_in_it() -> None:
             await user.open("/")
             (label,) = user.find(content="text").elements
             assert label.props["aria-label"] == '"><script>'
+
+    asyncio.run(visit())
+
+
+def test_what_is_read_soon_goes_with_the_page_and_the_rest_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AHEAD_SECONDS", 0.1)
+    late = asyncio.Event()
+
+    async def page(request: Request) -> None:
+        with frame(request, "Runs", "/"):
+            box = ui.element("div")
+
+        async def quick() -> None:
+            await asyncio.sleep(0)
+            ui.label("read at once")
+
+        async def slow() -> None:
+            await late.wait()
+            ui.label("read later")
+            raise RunError("The disk is full.")
+
+        with box:
+            fill(quick)
+            fill(slow)
+        await filled()
+
+    async def visit() -> None:
+        async with user_simulation(page) as user:
+            sent = (await user.http_client.get("/")).text
+            assert "read at once" in sent and "read later" not in sent
+            await user.open("/")
+            await user.should_see("read at once")
+            late.set()
+            assert await told(user, "The disk is full.")
+            await user.should_see("read later")
 
     asyncio.run(visit())

@@ -20,7 +20,7 @@ from starlette.responses import RedirectResponse, Response
 
 from lorafit.errors import LorafitError
 from lorafit.studio.download import routes
-from lorafit.studio.frame import button, frame, notice
+from lorafit.studio.frame import button, filled, frame, notice
 from lorafit.studio.guard import StudioGuard
 from lorafit.studio.pages import (
     chat,
@@ -56,13 +56,13 @@ def make_app(studio: Studio, token: str = "") -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        with contextlib.suppress(LorafitError, OSError):  # the first screen does it again, and says so
-            studio.queue.carry_on()
         tending = asyncio.create_task(studio.chats.tend())
+        looking = asyncio.create_task(_first_look(studio))
         try:
             yield
         finally:
             tending.cancel()
+            looking.cancel()
             studio.chats.close()
             studio.desk.close()
 
@@ -90,61 +90,68 @@ def make_server(studio: Studio, token: str = "") -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
+async def _first_look(studio: Studio) -> None:
+    """The queue goes on, and what the first screen has to read is read."""
+    with contextlib.suppress(LorafitError, OSError):  # the first screen looks again, and says so
+        await asyncio.to_thread(home.look, studio)
+
+
 def _pages(studio: Studio) -> None:
-    def screen(request: Request, title: str, here: str, build: Callable[[], object]) -> None:
+    async def screen(request: Request, title: str, here: str, build: Callable[[], object]) -> None:
         with frame(request, title, here):
             try:
                 build()
             except (LorafitError, OSError) as error:  # OSError: the workspace is gone
                 notice(t_core(str(error)), "fault")
                 button(t("Back to the runs"), lambda: ui.navigate.to("/"))
+        await filled()
 
     @ui.page("/")
-    def _home(request: Request) -> None:
-        screen(request, "Runs", "/", lambda: home.show(studio))
+    async def _home(request: Request) -> None:
+        await screen(request, "Runs", "/", lambda: home.show(studio))
 
     @ui.page("/new")
-    def _new(request: Request) -> RedirectResponse | None:
+    async def _new(request: Request) -> RedirectResponse | None:
         try:
             draft = studio.drafts.new(WATCHED)
         except LorafitError as error:  # the disk is full
             said = str(error)
-            screen(request, "New run", "/new", lambda: notice(t_core(said), "fault"))
+            await screen(request, "New run", "/new", lambda: notice(t_core(said), "fault"))
             return None
         return RedirectResponse(f"/new/{draft.id}/model", status_code=303)
 
     @ui.page("/new/{draft}/{step}")
-    def _step(request: Request, draft: str, step: str) -> None:
+    async def _step(request: Request, draft: str, step: str) -> None:
         def build() -> None:
             if step not in STEPS:
                 raise StudioError(t("This page is not there."))
             STEPS[step](studio, studio.drafts.open(draft))
 
-        screen(request, "New run", "/new", build)
+        await screen(request, "New run", "/new", build)
 
     @ui.page("/run/{name}")
-    def _run(request: Request, name: str) -> None:
-        screen(request, name, "/", lambda: run.show(studio, name))
+    async def _run(request: Request, name: str) -> None:
+        await screen(request, name, "/", lambda: run.show(studio, name))
 
     @ui.page("/result/{name}")
-    def _result(request: Request, name: str) -> None:
-        screen(request, name, "/", lambda: result.show(studio, name))
+    async def _result(request: Request, name: str) -> None:
+        await screen(request, name, "/", lambda: result.show(studio, name))
 
     @ui.page("/compare")
-    def _compare(request: Request) -> None:
-        screen(request, "Compare", "/", lambda: compare.show(studio, _names(request)))
+    async def _compare(request: Request) -> None:
+        await screen(request, "Compare", "/", lambda: compare.show(studio, _names(request)))
 
     @ui.page("/study/{path:path}")
-    def _study(request: Request, path: str) -> None:
-        screen(request, path, "/", lambda: study.show(studio, path))
+    async def _study(request: Request, path: str) -> None:
+        await screen(request, path, "/", lambda: study.show(studio, path))
 
     @ui.page("/chat")
-    def _chat(request: Request) -> None:
-        screen(request, "Chat", "/chat", lambda: chat.show(studio, _names(request)))
+    async def _chat(request: Request) -> None:
+        await screen(request, "Chat", "/chat", lambda: chat.show(studio, _names(request)))
 
     @ui.page("/export/{name}")
-    def _export(request: Request, name: str) -> None:
-        screen(request, name, "/", lambda: export.show(studio, name))
+    async def _export(request: Request, name: str) -> None:
+        await screen(request, name, "/", lambda: export.show(studio, name))
 
     @nicegui_app.exception_handler(404)
     async def _nowhere(request: Request, error: HTTPException) -> Response:
@@ -155,7 +162,7 @@ def _pages(studio: Studio) -> None:
             raise StudioError(t("This page is not there."))
 
         with Client(ui.page(""), request=request) as client:
-            screen(request, "This page is not there.", "", build)
+            await screen(request, "This page is not there.", "", build)
         return client.build_response(request, 404)
 
 

@@ -68,6 +68,10 @@ class Desk:
         """Have the adviser import what it needs while the reader still chooses."""
         await self._adviser.start()
 
+    async def expect_questions(self) -> None:
+        """Have the other worker do so: a first look at a model waits for it."""
+        await self._front.start()
+
     async def plan(
         self, recipe: Mapping[str, Any], gpu: str = "this", changes: bool = True, of: str = ""
     ) -> dict[str, Any]:

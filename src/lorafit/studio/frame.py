@@ -5,13 +5,14 @@ Everything that users or models wrote is shown through labels, which the browser
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from nicegui import context, ui
+from nicegui import background_tasks, context, ui
 from starlette.requests import Request
 
 from lorafit.errors import LorafitError
@@ -19,6 +20,7 @@ from lorafit.studio.words import COOKIE, LANGUAGES, language, preferred, t, t_co
 
 THEME_COOKIE = "lorafit-theme"
 AGAIN_SECONDS = 30.0
+AHEAD_SECONDS = 0.5
 STYLE = Path(__file__).parent / "style.css"
 # (path, words, icon) of the head's links.
 LINKS = (("/", "Runs", "list_alt"), ("/new", "New run", "add_circle"), ("/chat", "Chat", "forum"))
@@ -55,6 +57,18 @@ def frame(request: Request, title: str, here: str = "") -> Iterator[None]:
         _language_button()
     with ui.element("div").props("id=content").classes("content"):
         yield
+
+
+def fill(work: Callable[[], Awaitable[None]]) -> None:
+    """Begin to fill a part of the screen with what has to be read first: see `filled`."""
+    task = background_tasks.create(work(), name="fill", context=context.slot)
+    context.client.storage.setdefault("fills", []).append(task)
+
+
+async def filled() -> None:
+    """What has been read by now goes with the page itself, which saves the reader a second; the rest follows it."""
+    if fills := context.client.storage.pop("fills", []):
+        await asyncio.wait(fills, timeout=AHEAD_SECONDS)
 
 
 def _say_faults() -> None:

@@ -171,11 +171,11 @@ def worker_of(name: str, folder: RunFolder) -> psutil.Process:
         process = psutil.Process(int(status["pid"]))
         # One that began after the last heartbeat only has the number of the one that wrote it.
         late = process.create_time() > float(status["heartbeat"]) + CLOCK_SECONDS
-        if late or process.status() == psutil.STATUS_ZOMBIE:
-            raise nothing_works(name)
         words = process.cmdline()
     except (psutil.Error, KeyError, ValueError, TypeError):
         raise nothing_works(name) from None
+    if late or not words:  # one that is ending has no words any more
+        raise nothing_works(name)
     if not any("lorafit" in Path(word).name for word in words):
         raise StudioError(
             f"Process {process.pid} works on run {name}, but it is no command of lorafit's (a notebook, perhaps): "

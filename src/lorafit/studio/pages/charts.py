@@ -6,7 +6,6 @@ needs no word from here.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -36,15 +35,6 @@ CONNECT = """import('nicegui-echart').then(({echarts}) => {
   IDS.forEach(id => join(id, 100));
   echarts.connect(GROUP);
 })"""
-# Only what is in the patch changes. What comes before the chart is there waits for it.
-PATCH = """((id, patch) => {
-  const lay = tries => {
-    const chart = getElement(id)?.chart;
-    if (chart) chart.setOption(patch); else if (tries) setTimeout(() => lay(tries - 1), 50);
-  };
-  lay(200);
-})(ID, JSON)"""
-
 ui.echart.default_props("renderer=svg")
 
 
@@ -99,26 +89,30 @@ class Chart:
         from_zero: bool = True,
         may_be_log: bool = False,
     ) -> None:
-        self._styles, self._may_be_log, self._sliders = styles, may_be_log, 2 if slider else 1
-        self._on_zoom = on_zoom
-        self.element = ui.echart(_options(styles, slider, from_zero)).classes("w-full").style(f"height: {height}px")
+        self._styles, self._may_be_log, self._on_zoom = styles, may_be_log, on_zoom
+        self._zooms = [INSIDE, _slider(chart_colours())] if slider else [INSIDE]
+        self.element = (
+            ui.echart(_options(styles, slider, from_zero, self._zooms)).classes("w-full").style(f"height: {height}px")
+        )
         self.element.props["role"], self.element.props["aria-label"] = "img", title
         self.element.on("chart:datazoom", self._zoomed, ["start", "end", "batch"], throttle=0.15)
 
     def draw(self, curves: Sequence[Points], view: View) -> None:
-        """Send the points of every curve, in the order of the styles; nothing else of the chart is sent."""
+        """Send the points of every curve, in the order of the styles. Called in the step in which the chart is made, it
+        is drawn but once.
+
+        The options are sent whole: what a script lays over them is lost where the page draws the element once more.
+        """
         values = [value for points in curves for _, value in points]
         is_log = self._may_be_log and spans_decades(values)
         calm = [bool(points) for points in [*curves[1:], []]]
-        series = [_data(*one, is_log) for one in zip(curves, self._styles, calm, strict=True)]
-        patch = {
-            "xAxis": {"min": view.first, "max": max(view.last, view.first + 1)},
-            "yAxis": {"type": "log" if is_log else "value", **_axis_colours()},  # another type forgets them
-            "dataZoom": [view.zoom()] * self._sliders,
-            "series": series,
-        }
-        script = PATCH.replace("ID", str(self.element.id)).replace("JSON", json.dumps(patch, separators=(",", ":")))
-        self.element.client.run_javascript(script)
+        options = self.element.options
+        options["xAxis"] |= {"min": view.first, "max": max(view.last, view.first + 1)}
+        options["yAxis"] |= {"type": "log" if is_log else "value"}
+        options["dataZoom"] = [zoom | view.zoom() for zoom in self._zooms]
+        for series, points, style, has_calm in zip(options["series"], curves, self._styles, calm, strict=True):
+            series |= _data(points, style, has_calm, is_log)
+        self.element.update()
 
     async def _zoomed(self, event: GenericEventArguments) -> None:
         told = event.args.get("batch") or [event.args]
@@ -146,18 +140,19 @@ def _data(points: Points, style: Style, has_calm: bool, is_log: bool) -> dict[st
     return {
         "data": data,
         "showSymbol": (style.kind == "dots" and len(data) <= MOST_DOTS) or len(data) == 1,
-        "lineStyle": {"width": 1 if is_pale else 2, "opacity": PALE if is_pale else 1},
+        "lineStyle": {
+            "type": "dashed" if style.kind == "dashed" else "solid",
+            "width": 1 if is_pale else 2,
+            "opacity": PALE if is_pale else 1,
+        },
         "itemStyle": {"opacity": PALE if is_pale else 1},
     }
 
 
-def _options(styles: Sequence[Style], slider: bool, from_zero: bool) -> dict[str, Any]:
+def _options(styles: Sequence[Style], slider: bool, from_zero: bool, zooms: Sequence[dict[str, Any]]) -> dict[str, Any]:
     colours = chart_colours()
     text, rule = {"color": colours["dim"]}, {"lineStyle": {"color": colours["rule"]}}
     legend = len(styles) > 1
-    zooms: list[dict[str, Any]] = [INSIDE]
-    if slider:
-        zooms.append(_slider(colours))
     return {
         "animation": False,
         "grid": {"left": 8, "right": 16, "top": 32 if legend else 12, "bottom": 42 if slider else 6,
@@ -177,14 +172,9 @@ def _options(styles: Sequence[Style], slider: bool, from_zero: bool) -> dict[str
                   "axisLabel": {**text, "hideOverlap": True, "alignMinLabel": "left", "alignMaxLabel": "right"}},
         "yAxis": {"type": "value", "scale": not from_zero, "axisLabel": {**text, ":formatter": NUMBER},
                   "splitLine": {"lineStyle": {"color": colours["grid"]}}},
-        "dataZoom": zooms,
+        "dataZoom": list(zooms),
         "series": [_series(number, style, colours) for number, style in enumerate(styles)],
     }  # fmt: skip
-
-
-def _axis_colours() -> dict[str, Any]:
-    colours = chart_colours()
-    return {"axisLabel": {"color": colours["dim"]}, "splitLine": {"lineStyle": {"color": colours["grid"]}}}
 
 
 def _slider(colours: dict[str, str]) -> dict[str, Any]:
@@ -202,7 +192,6 @@ def _slider(colours: dict[str, str]) -> dict[str, Any]:
 def _series(number: int, style: Style, colours: dict[str, str]) -> dict[str, Any]:
     return {
         "id": str(number), "type": "line", "name": style.name, "data": [], "color": colours[style.colour],
-        "lineStyle": {"type": "dashed" if style.kind == "dashed" else "solid"},
         "symbol": "circle", "symbolSize": 8 if style.kind == "dots" else 5, "showSymbol": False,
         "emphasis": {"disabled": True}, "z": 3 if style.kind == "dots" else 2,
     }  # fmt: skip

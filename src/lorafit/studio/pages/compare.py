@@ -14,7 +14,7 @@ from nicegui import ui
 from lorafit.errors import LorafitError
 from lorafit.report.words import NONE
 from lorafit.studio.comparing import MEASURED_ON, Column, Compared, columns_of, compared
-from lorafit.studio.frame import card, heading, main_button, notice
+from lorafit.studio.frame import card, fill, heading, main_button, notice
 from lorafit.studio.pages.charts import chart_colours
 from lorafit.studio.pages.tables import Cell, plain_table
 from lorafit.studio.results import differing
@@ -40,7 +40,7 @@ def show(studio: Studio, names: list[str]) -> None:
     with body:
         ui.label(t("Loading …")).classes("dim")
 
-    async def fill() -> None:
+    async def draw() -> None:
         try:
             found = await asyncio.to_thread(lambda: [compared(run, studio.runs) for run in runs])
         except LorafitError as error:
@@ -54,7 +54,7 @@ def show(studio: Studio, names: list[str]) -> None:
             _curves(found)
             _settings(found)
 
-    ui.timer(0, fill, once=True)
+    fill(draw)
 
 
 def _choose(studio: Studio, names: Sequence[str]) -> None:

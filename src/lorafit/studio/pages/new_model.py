@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,8 @@ class _Model:
         with self._found:
             hint = t("New to this? Begin with the built-in model; then take one of 0.5 to 8 billion parameters.")
             ui.label(hint).classes("dim")
+        with contextlib.suppress(LorafitError):  # said when there is a question
+            await self._studio.desk.expect_questions()
 
     async def _take(self) -> None:
         """What was typed; the field is left, too, when something else is clicked on."""

@@ -10,7 +10,7 @@ from nicegui import ui
 from lorafit.errors import LorafitError
 from lorafit.report.words import NONE, count, figure
 from lorafit.run import RunFolder
-from lorafit.studio.frame import card, notice, tile
+from lorafit.studio.frame import card, fill, notice, tile
 from lorafit.studio.pages.evaluations import Evaluations
 from lorafit.studio.pages.run_head import run_head
 from lorafit.studio.pages.samples import BeforeAfter
@@ -39,7 +39,7 @@ def show(studio: Studio, name: str) -> None:
 def _losses(studio: Studio, run: RunFolder, name: str) -> None:
     tiles = ui.element("div").classes("tiles losses")
 
-    async def fill() -> None:
+    async def draw() -> None:
         found = await asyncio.to_thread(lambda: trained(run, studio.runs.curves(name)))
         with tiles:
             after = t("after update {update}", update=count(found.best_update)) if found.best_update else ""
@@ -49,7 +49,7 @@ def _losses(studio: Studio, run: RunFolder, name: str) -> None:
             wavers = t("between how many tokens it wavers: lower is better")
             tile(t("Perplexity"), _arrow(_exp(found.base_loss), _exp(found.held_out_loss)), wavers)
 
-    ui.timer(0, fill, once=True)
+    fill(draw)
 
 
 def _arrow(before: float | None, after: float | None) -> str:

@@ -13,9 +13,9 @@ from nicegui import ui
 from lorafit.errors import LorafitError
 from lorafit.report.words import NONE, figure, language, moment, size
 from lorafit.studio.curves import Curves
-from lorafit.studio.frame import card, heading, notice, state_chip
+from lorafit.studio.frame import card, fill, heading, notice, state_chip
 from lorafit.studio.pages.run_buttons import RunButtons
-from lorafit.studio.pages.run_charts import RunCharts
+from lorafit.studio.pages.run_charts import RunCharts, drawing
 from lorafit.studio.studio import Studio
 from lorafit.studio.watching import Sight, Watch
 from lorafit.studio.words import t, t_core
@@ -43,7 +43,8 @@ class _Screen:
         self._log: list[str] = []
         with ui.element("div").classes("stack") as self._root:
             self._build()
-        self._timer = ui.timer(WORKING_SECONDS, self._tick)
+        self._timer = ui.timer(WORKING_SECONDS, self._tick, immediate=False)
+        fill(self._tick)
 
     def _build(self) -> None:
         self._head = ui.element("div").classes("stack")
@@ -204,11 +205,13 @@ class _Screen:
         self._log = list(sight.log)
 
     async def _draw_charts(self, sight: Sight) -> None:
-        if sight.curves and self._charts is None and sight.curves.last("loss") is not None:
-            with self._plots:
-                self._charts = RunCharts(sight.curves)
         if self._charts:
             await self._charts.draw()
+        elif sight.curves and sight.curves.last("loss") is not None:
+            first = await asyncio.to_thread(drawing, sight.curves)
+            if self._charts is None:  # a button looks, too
+                with self._plots:
+                    self._charts = RunCharts(sight.curves, first)
 
 
 def added(before: list[str], now: list[str]) -> list[str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from nicegui import ui
 
@@ -16,12 +16,39 @@ from lorafit.studio.words import t
 NARROWEST = 4.0  # updates
 
 
-class RunCharts:
-    """Built where it is made; `draw` sends what there is now."""
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What there is to draw of a view, and the `version` of the curves that it is of. points: of each chart."""
 
-    def __init__(self, curves: Curves) -> None:
-        self._curves, self._view = curves, View()
-        self._seen = -1
+    version: int
+    view: View
+    points: list[list[Points]]
+
+
+def drawing(curves: Curves, view: View | None = None) -> Drawing:
+    """view: its ends are those of the curves now, its cut stays. Slow for a long run: not for the event loop."""
+    version, (first, last) = curves.version, curves.span()
+    view = replace(view or View(), first=first, last=last)
+
+    def of(name: str, smooth: bool = False) -> Points:
+        return curves.points(name, view.low, view.high, smooth=smooth)
+
+    memory = [[(at, value / 1e9) for at, value in of(name)] for name in ("memory_bytes", "peak_memory_bytes")]
+    points = [
+        [of("loss"), of("loss", smooth=True), of("held_out_loss")],
+        [of("learning_rate")],
+        [of("gradient_norm"), of("gradient_norm", smooth=True)],
+        [of("tokens_per_second"), of("tokens_per_second", smooth=True)],
+        memory,
+    ]
+    return Drawing(version, view, points)
+
+
+class RunCharts:
+    """Built where it is made, and drawn; `draw` sends what there is now."""
+
+    def __init__(self, curves: Curves, first: Drawing) -> None:
+        self._curves, self._view = curves, first.view
         with card():
             with ui.element("div").classes("between"):
                 heading(t("Loss"))
@@ -42,6 +69,7 @@ class RunCharts:
             self._memory = self._small(t("Memory"), *used, note="GB")
         self._charts = (self._loss, self._rate, self._norm, self._speed, self._memory)
         connect(self._charts)
+        self._lay(first)
 
     def _small(self, title: str, *styles: Style, note: str = "", may_be_log: bool = False) -> Chart:
         with card(title, note):
@@ -64,30 +92,18 @@ class RunCharts:
     async def draw(self) -> None:
         """Send the points when there are other ones than before."""
         if self._curves.version != self._seen:
-            self._seen = self._curves.version
             await self._send()
 
     async def _send(self) -> None:
-        first, last = self._curves.span()
-        self._view = view = replace(self._view, first=first, last=last)
-        points = await asyncio.to_thread(self._points, view)
-        for chart, curves in zip(self._charts, points, strict=True):
-            chart.draw(curves, view)
-        low, high = max(view.low, first), min(view.high, last)
+        self._lay(await asyncio.to_thread(drawing, self._curves, self._view))
+
+    def _lay(self, drawn: Drawing) -> None:
+        self._seen, self._view = drawn.version, drawn.view
+        for chart, curves in zip(self._charts, drawn.points, strict=True):
+            chart.draw(curves, drawn.view)
+        view = drawn.view
+        low, high = max(view.low, view.first), min(view.high, view.last)
         self._shown.set_text(t("updates {first} to {last}", first=f"{low:,.0f}", last=f"{high:,.0f}"))
-
-    def _points(self, view: View) -> list[list[Points]]:
-        def of(name: str, smooth: bool = False) -> Points:
-            return self._curves.points(name, view.low, view.high, smooth=smooth)
-
-        memory = [[(at, value / 1e9) for at, value in of(name)] for name in ("memory_bytes", "peak_memory_bytes")]
-        return [
-            [of("loss"), of("loss", smooth=True), of("held_out_loss")],
-            [of("learning_rate")],
-            [of("gradient_norm"), of("gradient_norm", smooth=True)],
-            [of("tokens_per_second"), of("tokens_per_second", smooth=True)],
-            memory,
-        ]
 
     async def _zoomed(self, start: float, end: float) -> None:
         """The reader has moved the ends of the axis, as shares of it. An end at its end goes with the run."""

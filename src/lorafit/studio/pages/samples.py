@@ -15,7 +15,7 @@ from lorafit.report.differences import Segment, differences
 from lorafit.report.evaluation_view import Metric
 from lorafit.report.words import language
 from lorafit.run import RunFolder
-from lorafit.studio.frame import button, card, notice
+from lorafit.studio.frame import button, card, fill, notice
 from lorafit.studio.pages.tables import STYLES, moved, speaker_words
 from lorafit.studio.samples import EQUAL, Order, Samples, Show, asked, samples_of
 from lorafit.studio.words import t
@@ -51,7 +51,7 @@ class BeforeAfter:
             self._pages = ui.row().classes("between")
         with self._rows:
             ui.label(t("Loading …")).classes("dim")
-        ui.timer(0, self._load, once=True)
+        fill(self._load)
 
     async def _load(self) -> None:
         try:
