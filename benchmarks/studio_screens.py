@@ -3,9 +3,9 @@
     python benchmarks/studio_screens.py [--runs 100] [--lines 200000]
 
 For each screen: seconds until the server has answered (`answered`), and until a headless Chromium shows what the screen
-is for (`shown`: its list, its chart, its first row), each the first time and the best of three more; then the same of
-what is clicked on or typed in a screen that is there. Needs `pip install 'lorafit[studio]' playwright` and a Chromium;
-the runs are made up in a temporary folder.
+is for (`shown`: its list, its chart, its first row): the first time, in a new tab, and the best of three more in that
+tab; then the same of what is clicked on or typed in a screen that is there. Needs `pip install 'lorafit[studio]'
+playwright` and a Chromium; the runs are made up in a temporary folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from lorafit.studio.drafts import Drafts
 from lorafit.studio.workspace import Workspace
 
 CHART = "[role=img][aria-label*=oss] svg path[stroke='var(--one)']"  # its curve
+ADVICE = ".setting-task"  # it has arrived
+DOCTOR = ".home-unfold"  # what it says
 MORE = "text=hardware_every"  # the last of them
 # (screen, address, what is to be seen)
 SCREENS = (
@@ -41,6 +43,7 @@ SCREENS = (
     ("export", "/export/long", ".export-kind"),
     ("new run: model", "/new", ".choice"),
     ("new run: data", "/new/{draft}/data", ".choice"),
+    ("new run: advice, made once", "/new/{draft}/settings", ADVICE),  # the steps after it stand on it
     ("new run: settings", "/new/{draft}/settings", ".setting-grid .setting"),
     ("new run: plan", "/new/{draft}/plan", ".content .card"),
     ("new run: review", "/new/{draft}/review", ".copyable"),
@@ -77,13 +80,15 @@ def main() -> None:
             for screen, path, seen in SCREENS:
                 address = url + path.format(draft=draft)
                 answered = [answer_seconds(address) for _ in range(BEST_OF + 1)]
-                shown = [shown_seconds(browser, address, seen) for _ in range(BEST_OF + 1)]
+                with closing(browser.new_page()) as page:
+                    shown = [shown_seconds(page, address, seen) for _ in range(BEST_OF + 1)]
+                    if path == "/":  # the doctor keeps a processor busy, once: no other screen is timed meanwhile
+                        page.locator(DOCTOR).wait_for(timeout=LONGEST)
                 print(f"{screen:26} {figures(answered):>16} {figures(shown):>16}", flush=True)
-                if path == "/":
-                    wait_for_doctor(browser, address)
             for what, path, ready, act, seen in ACTS:
                 address = url + path.format(draft=draft)
-                done = [act_seconds(browser, address, ready, act, seen) for _ in range(BEST_OF + 1)]
+                with closing(browser.new_page()) as page:
+                    done = [act_seconds(page, address, ready, act, seen) for _ in range(BEST_OF + 1)]
                 print(f"{what:26} {'':16} {figures(done):>16}", flush=True)
 
 
@@ -98,35 +103,21 @@ def answer_seconds(url: str) -> float:
     return time.perf_counter() - begun
 
 
-def shown_seconds(browser: Any, url: str, seen: str) -> float:
-    page = browser.new_page()
+def shown_seconds(page: Any, url: str, seen: str) -> float:
     begun = time.perf_counter()
     page.goto(url, wait_until="commit")
     page.locator(seen).first.wait_for(state="visible", timeout=LONGEST)
-    seconds = time.perf_counter() - begun
-    page.close()
-    return seconds
+    return time.perf_counter() - begun
 
 
-def act_seconds(browser: Any, url: str, ready: str, act: Callable[[Any], Any], seen: str) -> float:
-    page = browser.new_page()
+def act_seconds(page: Any, url: str, ready: str, act: Callable[[Any], Any], seen: str) -> float:
     page.goto(url)
     page.locator(ready).first.wait_for(state="visible", timeout=LONGEST)
     page.wait_for_timeout(READER_SECONDS * 1000)
     begun = time.perf_counter()
     act(page)
     page.locator(seen).first.wait_for(state="visible", timeout=LONGEST)
-    seconds = time.perf_counter() - begun
-    page.close()
-    return seconds
-
-
-def wait_for_doctor(browser: Any, url: str) -> None:
-    """Once a session the doctor's program keeps a processor busy: no other screen is timed meanwhile."""
-    page = browser.new_page()
-    page.goto(url)
-    page.locator(".home-unfold").wait_for(timeout=LONGEST)
-    page.close()
+    return time.perf_counter() - begun
 
 
 @contextmanager
