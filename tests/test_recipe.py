@@ -221,6 +221,7 @@ def test_every_setting_has_a_description_and_a_default() -> None:
     for name, default, description in settings_table():
         assert description.endswith("."), name
         assert (default == "required") == (name in ("model.name", "data.train"))
+        assert "Undefined" not in default, name
 
 
 def test_the_names_of_other_tools_lead_to_settings() -> None:

@@ -183,7 +183,7 @@ def _walk(part: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from _walk(inner, f"{prefix}{name}.")
         else:
-            default = "required" if field.is_required() else _shown(field.default)
+            default = "required" if field.is_required() else _shown(field.get_default(call_default_factory=True))
             yield f"{prefix}{name}", default, field.description or ""
 
 

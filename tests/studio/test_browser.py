@@ -88,7 +88,8 @@ def test_from_a_file_to_a_chat_and_an_export(
     page.goto(studio.url)
     expect(page.get_by_text(name).first).to_be_visible()
     studio.kill()
-    studio.start()
+    with page.expect_event("load"):  # the open page finds the studio again by itself
+        studio.start()
     other = page.context.new_page()
     for one in (page, other):  # two pages at once
         one.goto(f"{studio.url}/run/{name}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lorafit.studio.comparing import Column, columns_of, compared
+from lorafit.studio.comparing import Column, columns_of, compared, is_measured_on
 from lorafit.studio.runs import Runs
 from lorafit.studio.workspace import Workspace
 from tests.studio.outcomes import add_outcome
@@ -34,3 +34,8 @@ def test_columns_are_those_that_some_run_has(tmp_path: Path) -> None:
     score = found["token F1"]
     assert score.values == (0.75, None) and score.better == "high" and score.text(0.75) == "75.0%"
     assert score.intervals[1] is None and score.intervals[0] is not None
+
+
+def test_only_what_changes_the_rows_or_the_scoring_is_warned_of() -> None:
+    names = ("data.train", "evaluate.prompts", "evaluate.while_training", "train.epochs")
+    assert [name for name in names if is_measured_on(name)] == ["data.train", "evaluate.prompts"]

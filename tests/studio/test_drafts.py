@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +140,11 @@ def test_where_no_draft_can_be_written_it_is_said(drafts: Drafts) -> None:
 
 def test_the_defaults_are_those_of_a_recipe() -> None:
     assert set_apart(Recipe(model={"name": "m"}, data={"train": "d"})) == {"model.name": "m", "data.train": "d"}
+
+
+def test_drafts_that_were_left_empty_go_after_a_day(drafts: Drafts) -> None:
+    left, begun, new = drafts.new(), drafts.new({"model.name": "builtin"}), drafts.new({"train.epochs": 2})
+    for draft in (left, begun):
+        os.utime(draft.file, (time.time() - 2 * 86400,) * 2)
+    last = drafts.new()
+    assert {draft.id for draft in drafts.all()} == {begun.id, new.id, last.id}

@@ -349,7 +349,9 @@ def test_a_run_that_a_terminal_started_is_stopped_and_nothing_else_is(
     with pytest.raises(StudioError, match="no run"):
         queue.stop_run("other")
     program = tmp_path / "lorafit"
-    program.write_text(SAVES.replace("sys.exit", "while not pathlib.Path('go').exists(): time.sleep(0.02)\n    sys.exit"))
+    program.write_text(
+        SAVES.replace("sys.exit", "while not pathlib.Path('go').exists(): time.sleep(0.02)\n    sys.exit")
+    )
     process = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, cwd=tmp_path)
     assert process.stdout
     process.stdout.readline()

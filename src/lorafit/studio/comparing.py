@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lorafit.report.evaluation_view import Metric
-from lorafit.report.words import count, duration, figure, size
+from lorafit.report.words import count, figure, size
 from lorafit.run import RunFolder
 from lorafit.studio.results import Judged, Trained, scores_of, settings_of, trained
 from lorafit.studio.runs import Runs
+from lorafit.studio.words import t_duration
 
 # Where these differ, the losses and scores of two runs were not measured on the same.
 MEASURED_ON = ("data.train", "data.held_out", "data.template", "evaluate.")
@@ -55,6 +56,11 @@ class Column:
         return "near" if one and other and one[0] <= other[1] and other[0] <= one[1] else ""
 
 
+def is_measured_on(name: str) -> bool:
+    """Whether a setting changes on what losses and scores are measured; what is asked while training does not."""
+    return name.startswith(MEASURED_ON) and name != "evaluate.while_training"
+
+
 def compared(run: RunFolder, runs: Runs) -> Compared:
     """Read what is compared of a run. Raises RunError for a recipe or scores that cannot be read."""
     curves = runs.curves(run.path.name)
@@ -67,7 +73,7 @@ def columns_of(runs: Sequence[Compared]) -> list[Column]:
     found = [
         Column("held-out loss", tuple(run.trained.held_out_loss for run in runs), figure, "low"),
         *_scores(runs),
-        Column("training time", tuple(run.trained.seconds for run in runs), duration, "low"),
+        Column("training time", tuple(run.trained.seconds for run in runs), t_duration, "low"),
         Column("tokens per second", tuple(run.trained.tokens_per_second for run in runs), count, "high"),
         Column("peak memory", tuple(run.trained.peak_memory for run in runs), size, "low"),
         Column("size", tuple(run.trained.size for run in runs), size, "low"),

@@ -6,6 +6,7 @@ import functools
 import json
 import re
 import secrets
+import time
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from lorafit.studio.refusal import StudioError
 from lorafit.studio.workspace import Workspace
 
 OUTPUT = "runs"  # of the workspace: where its run folders are, whatever a recipe asks for
+EMPTY_KEPT_SECONDS = 86400.0
 ASKED = ("model.name", "data.train")  # what advice is asked for
 SHOWN = {"settings", "choice", "run", "warnings", "task", "methods", "notes"}  # of an advice
 _ID = re.compile(r"[0-9a-f]{12}")
@@ -90,6 +92,11 @@ class Draft:
         """The settings that a run cannot do without and that are not there yet."""
         return [key for key in ASKED if key not in self.settings]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether neither a model nor data was chosen."""
+        return not set(ASKED) & set(self.settings)
+
     def content(self) -> dict[str, Any]:
         """The recipe as a nested mapping, as `parse_recipe` takes it."""
         return {**_nested(self.settings), "output": OUTPUT}
@@ -126,12 +133,19 @@ class Drafts:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise disk_error(error, self.folder) from error
+        self._forget_empty()
         draft = Draft(self.workspace, self.folder / f"{secrets.token_hex(6)}.json")
         for key, value in (settings or {}).items():
             draft.set(key, value)
         draft.save()
         self._open[draft.file] = draft
         return draft
+
+    def _forget_empty(self) -> None:
+        """Those that were left a day ago with nothing chosen."""
+        for draft in self.all():
+            if draft.is_empty and time.time() - draft.file.stat().st_mtime > EMPTY_KEPT_SECONDS:
+                draft.file.unlink(missing_ok=True)
 
     def open(self, id: str) -> Draft:
         """Raises StudioError when there is no such draft."""

@@ -69,6 +69,7 @@ def test_start_queues_the_recipe_under_its_name_and_removes_the_draft(
             await until(lambda: shows(user, "Fits on this CPU"))
             assert shows(user, "Train builtin on builtin: LoRA on 16 bits.")
             await write(user, "name", "first run 一")
+            await until(lambda: shows(user, "name: first run 一"))  # in the recipe
             user.find(marker="start").click()
             user.find(marker="start").click()
             await until(lambda: gone_to)

@@ -229,6 +229,24 @@ def test_a_run_that_stopped_is_resumed_or_changed(studio: Studio, gone_to: list[
     assert (job.kind, job.arguments) == ("resume", ("resume", "runs/mine"))
 
 
+def test_a_run_that_fails_again_as_it_is_offers_its_change_first(studio: Studio) -> None:
+    run = add_run(studio, "failed")
+    finding = {"severity": "fault", "title": "The loss rises", "setting": "train.learning_rate=3e-2"}
+
+    def main(user: User) -> set[str]:
+        return {button.text for button in user.find(ui.button).elements if "main" in button.classes}
+
+    async def visit() -> None:
+        async with seen(studio) as user:
+            await until_shown(user, "failed")
+            assert main(user) == {"Resume"}
+            write_json(run.findings, {"findings": [finding]})
+            await until_shown(user, "The loss rises")
+            assert main(user) == {"Run again with changes"}
+
+    asyncio.run(visit())
+
+
 def test_an_unknown_run_is_refused(studio: Studio) -> None:
     with pytest.raises(StudioError, match="no run"):
         page.show(studio, "mine")

@@ -97,7 +97,7 @@ def loss_oscillating(facts: Facts) -> Case | None:
         "warning",
         evidence,
         "The steps are too long: each update overshoots what the one before had reached.",
-        "Take a third of the learning rate.",
+        "Take a lower learning rate, a third at most.",
         f"train.learning_rate={rate}" if rate else None,
     )
 
@@ -117,7 +117,7 @@ def loss_diverging(facts: Facts) -> Case | None:
         "fault",
         evidence,
         "The steps are so long that training leaves the valley it was in and does not find back.",
-        "Take a tenth of the learning rate and start again: what was learnt after the rise is of no use.",
+        "Take a lower learning rate, a tenth at most, and start again: what was learnt after the rise is of no use.",
         f"train.learning_rate={rate}" if rate else None,
     )
 
@@ -183,7 +183,8 @@ def exploding_gradients(facts: Facts) -> Case | None:
         evidence,
         "The weights have come to where the loss is steep, mostly through too high a learning rate; clipping bounds "
         "the step, not its direction.",
-        "Take a third of the learning rate. If the same rows come with each peak, look at them with `lorafit data`.",
+        "Take a lower learning rate, a third at most. If the same rows come with each peak, look at them with "
+        "`lorafit data`.",
         f"train.learning_rate={rate}" if rate else None,
     )
 

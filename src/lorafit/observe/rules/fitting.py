@@ -132,7 +132,7 @@ def learning_rate_too_high(facts: Facts) -> Case | None:
         bump,
         "At its peak the learning rate was too high: the first updates threw away what the base knew, and the rest of "
         "the run was spent on finding it again.",
-        "Take a third of the learning rate.",
+        "Take a lower learning rate, a third at most.",
         f"train.learning_rate={lower}" if lower else None,
     )
 

@@ -13,7 +13,7 @@ from nicegui import ui
 
 from lorafit.errors import LorafitError
 from lorafit.report.words import NONE
-from lorafit.studio.comparing import MEASURED_ON, Column, Compared, columns_of, compared
+from lorafit.studio.comparing import Column, Compared, columns_of, compared, is_measured_on
 from lorafit.studio.frame import card, fill, heading, main_button, notice
 from lorafit.studio.pages.charts import chart_colours
 from lorafit.studio.pages.tables import Cell, plain_table
@@ -90,7 +90,7 @@ def _figures(runs: Sequence[Compared]) -> None:
 
 def _warn(runs: Sequence[Compared]) -> None:
     """Say so where losses and scores are not of the same rows."""
-    names = [name for name in differing([run.settings for run in runs]) if name.startswith(MEASURED_ON)]
+    names = [name for name in differing([run.settings for run in runs]) if is_measured_on(name)]
     if names:
         words = t("Not measured alike: these runs differ in {names}, so their losses and scores may not be comparable.",
                   names=", ".join(names))  # fmt: skip

@@ -14,7 +14,7 @@ from nicegui import ui
 from lorafit.errors import LorafitError
 from lorafit.evaluate.task import built_in
 from lorafit.report.evaluation_view import Example, Metric, Part
-from lorafit.report.words import count, duration, moment
+from lorafit.report.words import count, moment
 from lorafit.run import RunFolder
 from lorafit.studio.evaluating import CHOICES, Wanted
 from lorafit.studio.frame import card, copyable, fill, heading, main_button, notice, state_chip
@@ -22,7 +22,7 @@ from lorafit.studio.jobs import Job
 from lorafit.studio.pages.tables import STYLES, VERDICTS, moved, plain_table, said, score_table, speaker_words
 from lorafit.studio.results import Judged, evaluations_of
 from lorafit.studio.studio import Studio
-from lorafit.studio.words import t, t_core
+from lorafit.studio.words import t, t_core, t_duration
 
 LOOK_SECONDS = 2.0
 CATEGORIES, EXAMPLE = 80, 1200  # rows of a table; characters of a text
@@ -82,7 +82,7 @@ class Evaluations:
 
 
 def _when(judged: Judged) -> str:
-    told = [text for text in (moment(judged.view.made), duration(judged.view.seconds)) if text != "–"]
+    told = [text for text in (moment(judged.view.made), t_duration(judged.view.seconds)) if text != "–"]
     return " · ".join(told)
 
 

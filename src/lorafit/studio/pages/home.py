@@ -12,7 +12,7 @@ from urllib.parse import quote
 from nicegui import ui
 
 from lorafit.errors import LorafitError
-from lorafit.studio.drafts import ASKED, Draft
+from lorafit.studio.drafts import Draft
 from lorafit.studio.frame import button, card, fill, heading, main_button, notice
 from lorafit.studio.jobs import Job
 from lorafit.studio.machine import InUse
@@ -125,12 +125,12 @@ def _welcome(studio: Studio) -> ui.element:
 
 def _drafts(studio: Studio) -> None:
     """What was begun and not started; a draft with neither model nor data is none."""
-    begun = [draft for draft in studio.drafts.all() if set(ASKED) & set(draft.settings)][:DRAFTS_SHOWN]
+    begun = [draft for draft in studio.drafts.all() if not draft.is_empty][:DRAFTS_SHOWN]
     if not begun:
         return
     with card(t("Begun")) as section:
         for draft in begun:
-            with ui.element("div").classes("between") as row:
+            with ui.element("div").classes("between home-draft") as row:
                 path = f"/new/{quote(draft.id, safe='')}/{quote(draft.step, safe='')}"
                 with ui.element("div").classes("inline"):
                     ui.link(t("Go on with {what}", what=_draft_words(draft)), path).classes("home-name")

@@ -10,12 +10,12 @@ from urllib.parse import quote
 from nicegui import ui
 
 from lorafit.report.evaluation_view import TITLES
-from lorafit.report.words import NONE, count, duration, figure, moment
+from lorafit.report.words import NONE, count, figure, moment
 from lorafit.studio.frame import STATES, button, card
 from lorafit.studio.jobs import AT_WORK
 from lorafit.studio.runs import Summary
 from lorafit.studio.studio import Studio
-from lorafit.studio.words import t, t_core
+from lorafit.studio.words import t, t_core, t_duration
 
 PAGE = 25
 WIDTH, HEIGHT, MARGIN = 120, 28, 2
@@ -174,7 +174,7 @@ def progress_words(run: Summary) -> str:
 
 
 def left_words(seconds: float | None) -> str:
-    return t("{time} left", time=duration(seconds))
+    return t("{time} left", time=t_duration(seconds))
 
 
 def ago(seconds: float) -> str:

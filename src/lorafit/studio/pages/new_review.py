@@ -8,6 +8,7 @@ import re
 import shlex
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -55,11 +56,17 @@ def _reviewed(studio: Studio, draft: Draft) -> None:
         if draft.gpu != THIS:
             ui.label(t("It was planned for {device}; the run is on this machine.", device=draft.gpu)).classes("dim")
         planner = Planner(studio, draft, _small_plan, THIS)
-    _start(studio, draft, planner)
-    with card(t("The recipe"), t("the same as a file: lorafit train recipe.yaml")):
-        copyable(draft.yaml(), t("The recipe"))
-    with card(t("The command"), t("in a terminal, within the workspace folder")):
-        copyable(command(draft), t("The command"))
+    _start(studio, draft, planner, lambda: write())
+    texts = ui.element("div").classes("setting-stack")
+
+    def write() -> None:
+        texts.clear()
+        with texts, card(t("The recipe"), t("the same as a file: lorafit train recipe.yaml")):
+            copyable(draft.yaml(), t("The recipe"))
+        with texts, card(t("The command"), t("in a terminal, within the workspace folder")):
+            copyable(command(draft), t("The command"))
+
+    write()
 
     async def look() -> None:
         found = await asyncio.to_thread(faults_of, draft.content(), studio.workspace.check_recipe)
@@ -182,7 +189,8 @@ def start(studio: Studio, draft: Draft, name: str) -> None:
         studio.drafts.remove(draft.id)
 
 
-def _start(studio: Studio, draft: Draft, planner: Planner) -> None:
+def _start(studio: Studio, draft: Draft, planner: Planner, named: Callable[[], None]) -> None:
+    """named: called when the run has got another name."""
     with card(t("Start")):
         name = ui.input(t("Name of the run"), value=draft.value("name") or "", placeholder=suggested_name(draft))
         name.props("outlined dense stack-label debounce=400 hide-bottom-space").classes("setting-input").mark("name")
@@ -199,6 +207,7 @@ def _start(studio: Studio, draft: Draft, planner: Planner) -> None:
         if name.error is None:
             draft.set("name", text or None)
             draft.save()
+            named()
 
     async def pressed() -> None:
         if not go.enabled:  # the second of two quick clicks

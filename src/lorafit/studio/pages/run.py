@@ -18,7 +18,7 @@ from lorafit.studio.pages.run_buttons import RunButtons
 from lorafit.studio.pages.run_charts import RunCharts, drawing
 from lorafit.studio.studio import Studio
 from lorafit.studio.watching import Sight, Watch
-from lorafit.studio.words import t, t_core
+from lorafit.studio.words import t, t_core, t_duration
 
 WORKING_SECONDS, ENDED_SECONDS = 1.0, 5.0
 TEXT = 240  # characters of a prompt or an answer
@@ -67,7 +67,8 @@ class _Screen:
                 notice(str(error), "fault")
             return
         self._timer.interval = WORKING_SECONDS if sight.is_working else ENDED_SECONDS
-        self._changed("head", (sight.state, sight.message, sight.report, sight.recipe), self._draw_head, sight)
+        head = (sight.state, sight.message, sight.report, sight.recipe, sight.findings)
+        self._changed("head", head, self._draw_head, sight)
         self._draw_progress(sight)
         if sight.curves:
             self._draw_tiles(sight, sight.curves)
@@ -131,7 +132,7 @@ class _Screen:
         if sight.is_working and summary.update == updates:
             words += " · " + t("training is done, the rest follows")
         elif sight.state == "running" and summary.seconds_left is not None:
-            words += " · " + t("about {time} left", time=duration_words(summary.seconds_left))
+            words += " · " + t("about {time} left", time=t_duration(summary.seconds_left))
         self._progress_words.set_text(words)
         if self._seen.get("share") != (share, self._bar):
             self._seen["share"] = (share, self._bar)
@@ -220,15 +221,6 @@ def added(before: list[str], now: list[str]) -> list[str] | None:
         if before[-length:] == now[:length]:
             return now[length:]
     return None if before else now
-
-
-def duration_words(seconds: float) -> str:
-    whole = round(seconds)
-    if whole < 60:
-        return t("{seconds} s", seconds=whole)
-    if whole < 3600:
-        return t("{minutes} min {seconds} s", minutes=whole // 60, seconds=whole % 60)
-    return t("{hours} h {minutes} min", hours=f"{whole // 3600:,}", minutes=whole % 3600 // 60)
 
 
 def _about(sight: Sight) -> str:

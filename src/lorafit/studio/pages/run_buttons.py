@@ -28,8 +28,10 @@ class RunButtons:
             button(t("Take out of the queue"), self._in_root(self._cancel), "playlist_remove")
         elif sight.is_working:
             self._stop_button = button(t("Stop"), self._in_root(self._ask), "stop")
+        must_change = sight.state == "failed" and any(finding.get("setting") for finding in sight.findings)
         if sight.summary and sight.state in ("interrupted", "failed", "dead"):
-            main_button(t("Resume"), self._in_root(self._resume), "play_arrow")
+            resume = button if must_change else main_button
+            resume(t("Resume"), self._in_root(self._resume), "play_arrow")
         if sight.state == "finished":
             main_button(t("Results"), lambda: ui.navigate.to(f"/result/{name}"), "fact_check")
             button(t("Chat"), lambda: ui.navigate.to(f"/chat?runs=base,{name}"), "forum")
@@ -39,7 +41,8 @@ class RunButtons:
                 t("Report"), lambda: ui.navigate.to(f"/download/run/{name}/report.html", new_tab=True), "description"
             )
         if sight.recipe:
-            button(t("Run again with changes"), self._in_root(self._run_again), "edit_note")
+            change = main_button if must_change else button
+            change(t("Run again with changes"), self._in_root(self._run_again), "edit_note")
 
     def _in_root(self, act: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         async def handler() -> None:

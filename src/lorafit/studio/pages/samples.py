@@ -18,7 +18,7 @@ from lorafit.run import RunFolder
 from lorafit.studio.frame import button, card, fill, notice
 from lorafit.studio.pages.tables import STYLES, moved, speaker_words
 from lorafit.studio.samples import EQUAL, Order, Samples, Show, asked, samples_of
-from lorafit.studio.words import t
+from lorafit.studio.words import t, t_core
 
 ROWS = 20
 SHORT, WHOLE = 240, 20_000  # characters of a text, closed and opened
@@ -83,7 +83,7 @@ class BeforeAfter:
                 "outlined dense"
             ).classes("short-field")
         if len(directed) > 1:
-            names = {metric.name: metric.title for metric in directed}
+            names = {metric.name: t_core(metric.title) for metric in directed}
             first = directed[0].name
             by = ui.select(names, value=first, label=t("By the metric"), on_change=self._choose_metric)
             by.props("outlined dense").classes("short-field")
@@ -245,7 +245,7 @@ class _Row:
     def _scores(self, answer: Mapping[str, Any]) -> str:
         shown = self._metrics if self._open or self._metric is None else [self._metric]
         scores = [
-            f"{metric.title} {metric.told(float(value))}"
+            f"{t_core(metric.title)} {metric.told(float(value))}"
             for metric in shown
             if isinstance(value := answer.get(metric.name), int | float)
         ]
@@ -296,7 +296,7 @@ def _chip(metric: Metric, change: float) -> None:
     if abs(change) <= EQUAL:
         ui.label(t("the same")).classes("dim")
         return
-    by = f"{metric.title} {moved(metric, change if metric.better == 'higher' else -change, signed=True)}"
+    by = f"{t_core(metric.title)} {moved(metric, change if metric.better == 'higher' else -change, signed=True)}"
     better = change > 0
     words = t("better: {by}", by=by) if better else t("worse: {by}", by=by)
     ui.label(words).classes("good-text" if better else "bad-text")

@@ -32,7 +32,7 @@ def next_step(draft: Draft, here: str) -> None:
     with ui.element("div").classes("between step-ways"):
         if at > 0:
             back = f"/new/{draft.id}/{ORDER[at - 1]}"
-            button(t("Back"), lambda: ui.navigate.to(back))
+            button(t("Back"), lambda: ui.navigate.to(back)).classes("back")
         if at + 1 == len(ORDER):
             return
         forward = f"/new/{draft.id}/{ORDER[at + 1]}"

@@ -12,12 +12,12 @@ from nicegui import ui
 
 from lorafit.errors import LorafitError
 from lorafit.report.plots import HEIGHT, WIDTH, Plot
-from lorafit.report.words import NONE, count, duration, figure
+from lorafit.report.words import NONE, count, figure
 from lorafit.studio.frame import card, fill, heading, notice, state_chip, tile
 from lorafit.studio.pages.tables import Cell, plain_table
 from lorafit.studio.results import read_study
 from lorafit.studio.studio import Studio
-from lorafit.studio.words import t, t_core
+from lorafit.studio.words import t, t_core, t_duration
 
 if TYPE_CHECKING:
     from lorafit.study.folder import Study
@@ -101,7 +101,7 @@ def _facts(study: Study) -> None:
         for key, values in study.axes.items():
             tile(short_key(key, study.axes), ", ".join(map(shown, values)))
         tile(t("Seeds"), ", ".join(map(str, study.seeds)))
-        tile(t("Time"), duration(sum(entry.seconds for entry in study.entries)))
+        tile(t("Time"), t_duration(sum(entry.seconds for entry in study.entries)))
 
 
 def _tables(groups: Sequence[Group], measures: Sequence[Measure]) -> None:
@@ -123,7 +123,7 @@ def _runs(study: Study) -> None:
         rows: list[list[Cell]] = []
         for entry in study.entries:
             loss, state = figure(entry.figures.get("held_out_loss")), entry.state
-            time = duration(entry.seconds) if entry.seconds else NONE
+            time = t_duration(entry.seconds) if entry.seconds else NONE
             rows.append([entry.name, partial(state_chip, state), time, loss])
         plain_table(t("Runs"), ["", t("State"), t("Time"), t("Held-out loss")], rows)
         ui.label(t("{count} runs, each an ordinary run folder in the study's runs/.", count=count(len(rows)))).classes(

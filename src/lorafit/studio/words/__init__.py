@@ -10,6 +10,8 @@ from typing import Any
 
 from nicegui import context
 
+from lorafit.report.words import NONE, is_number
+
 LANGUAGES = {"en": "English", "zh": "中文"}
 COOKIE = "lorafit-language"
 _TABLES = ("frame", "home", "run", "new", "settings", "result", "chat", "export")
@@ -52,6 +54,18 @@ def core_in(chosen: str, sentence: str) -> str:
     from lorafit.studio.words.sentences import in_chinese  # its tables are only read where they are needed
 
     return in_chinese(sentence) if chosen == "zh" else sentence
+
+
+def t_duration(seconds: Any) -> str:
+    """`report.words.duration` in the reader's language."""
+    if not is_number(seconds):
+        return NONE
+    whole = round(seconds)
+    if whole < 60:
+        return t("{seconds} s", seconds=whole)
+    if whole < 3600:
+        return t("{minutes} min {seconds} s", minutes=whole // 60, seconds=whole % 60)
+    return t("{hours} h {minutes} min", hours=f"{whole // 3600:,}", minutes=whole % 3600 // 60)
 
 
 def preferred(cookie: str | None, accepted: str) -> str:

@@ -177,14 +177,14 @@ CURVES = {
     "The steps are too long: each update overshoots what the one before had reached.": (
         "步长太大：每次更新都越过了上一次到达的位置。"
     ),
-    "Take a third of the learning rate.": "把学习率降到三分之一。",
+    "Take a lower learning rate, a third at most.": "降低学习率，最多取原来的三分之一。",
     "The loss was not a finite number at update {list}.": "第 {list} 次更新的损失不是有限的数。",
     "The steps are so long that training leaves the valley it was in and does not find back.": (
         "步长太大，训练离开了原来的低谷，再也回不去。"
     ),
     (
-        "Take a tenth of the learning rate and start again: what was learnt after the rise is of no use."
-    ): "把学习率降到十分之一，重新开始：损失上升之后学到的东西没有用处。",
+        "Take a lower learning rate, a tenth at most, and start again: what was learnt after the rise is of no use."
+    ): "降低学习率，最多取原来的十分之一，重新开始：损失上升之后学到的东西没有用处。",
     (
         "The training loss began at {a} (update {n}) and is {b} over the last {s} updates, to update {u}."
     ): "训练损失开始时是 {a}（第 {n} 次更新），最后 {s} 次更新（到第 {u} 次）是 {b}。",
@@ -205,8 +205,8 @@ CURVES = {
         "the step, not its direction."
     ): "权重走到了损失很陡的地方，多半是因为学习率太高；裁剪只限制步长，不改变方向。",
     (
-        "Take a third of the learning rate. If the same rows come with each peak, look at them with `lorafit data`."
-    ): "把学习率降到三分之一。如果每次尖峰都由同样的数据引起，请用 `lorafit data` 查看它们。",
+        "Take a lower learning rate, a third at most. If the same rows come with each peak, look at them with `lorafit data`."
+    ): "降低学习率，最多取原来的三分之一。如果每次尖峰都由同样的数据引起，请用 `lorafit data` 查看它们。",
 }
 
 FITTING = {

@@ -145,7 +145,7 @@ EVALUATION = {
     ),
     "The task {name} found no rows in {file}.": "任务 {name} 在 {file} 中没有找到数据。",
     "No adapter folder {folder}.": "没有适配器文件夹 {folder}。",
-    "the base, before training: {text}": "训练前的基座：{text}",
+    "the base, before training: {text} (as {words} found it)": "训练前的基座：{text}（由 {words} 测得）",
     "lowest {words}: {text}": "{words}最低：{text}",
     "highest {words}: {text}": "{words}最高：{text}",
     "lowest {words}: {text1}; not told apart from it: {text2}": "{words}最低：{text1}；与它分不出高下：{text2}",
