@@ -63,6 +63,10 @@ class Job:
     asked: float | None = None
     message: str = ""
 
+    @property
+    def trains(self) -> bool:
+        return self.kind in ("train", "resume")
+
 
 def write_job(folder: Path, kind: str, arguments: Sequence[str], label: str, run: str | None) -> None:
     """Fill the folder of a new job, which is queued."""

@@ -145,7 +145,7 @@ class Queue:
         process that its status.json names is not one of lorafit.
         """
         folder = self._workspace.run(name)
-        ours = [job for job in self.of_run(name) if job.state == "running" and job.kind in ("train", "resume")]
+        ours = [job for job in self.of_run(name) if job.state == "running" and job.trains]
         if ours:
             self.cancel(ours[0].id)
             return

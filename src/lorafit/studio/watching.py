@@ -94,7 +94,7 @@ class Watch:
 
     def job(self) -> Job | None:
         """The newest that trains the run: one may be queued while the one before still writes its report."""
-        training = [job for job in self._queue.of_run(self.name) if job.kind in ("train", "resume")]
+        training = [job for job in self._queue.of_run(self.name) if job.trains]
         return max(training, key=lambda job: job.made, default=None)
 
     def _log(self, job: Job | None) -> tuple[str, ...]:

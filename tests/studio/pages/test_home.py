@@ -227,6 +227,23 @@ def test_the_queue_is_shown_ordered_stopped_and_what_failed_is_put_away(studio: 
     asyncio.run(visit())
 
 
+def test_what_is_made_of_a_finished_run_is_no_training(studio: Studio) -> None:
+    add_run(studio, "tuned", "finished", update=10)
+    job = studio.queue.add("export", ["import time; time.sleep(60)"], "tuned: merged", run="tuned")
+
+    async def visit() -> None:
+        async with seen(studio) as user:
+            await until(lambda: shows(user, "tuned: merged"))
+            await until(lambda: user.find(kind=ui.linear_progress).elements)
+            assert not shows(user, "updates") and not shows(user, "Stop and save")
+            (link,) = user.find(kind=ui.link, content="tuned: merged").elements
+            assert link.props["href"] == "/export/tuned"
+            user.find(kind=ui.button, content="Cancel").click()
+            await until(lambda: studio.queue.job(job.id).state == "cancelled")
+
+    asyncio.run(visit())
+
+
 def test_drafts_are_gone_on_with_or_thrown_away(studio: Studio) -> None:
     studio.drafts.new()  # nothing chosen: not shown
     draft = studio.drafts.new({"model.name": "Qwen/Qwen3-0.6B", "data.train": "uploads/对话.jsonl"})

@@ -176,7 +176,10 @@ class _Chat:
 
     def _send(self) -> None:
         question = as_text(self.box.value).strip()
-        if not question or self.talks.is_busy(self.talk):
+        if not question:
+            return
+        if self.talks.is_busy(self.talk):
+            ui.notify(t("Wait for the answers, or stop them: then this can be sent."))
             return
         if not self.chosen:
             ui.notify(t("Choose who answers first."), type="warning")

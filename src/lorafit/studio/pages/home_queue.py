@@ -23,6 +23,7 @@ from lorafit.studio.words import t, t_core
 
 FAILED_SHOWN = 3
 LOG_LINES = 30
+SCREENS = {"evaluate": "result", "export": "export"}  # where a kind of job is followed; others: run
 
 
 class QueueCard:
@@ -62,10 +63,13 @@ class QueueCard:
             with ui.element("div").classes("home-job-head"):
                 state_chip(job.state)
                 if has_run and job.run:
-                    ui.link(job.label, f"/run/{quote(job.run, safe='')}").classes("home-name")
+                    screen = SCREENS.get(job.kind, "run")
+                    ui.link(job.label, f"/{screen}/{quote(job.run, safe='')}").classes("home-name")
                 else:
                     ui.label(job.label).classes("home-name")
-            if job.state == "running":
+            if job.state == "running" and not job.trains:
+                ui.linear_progress(show_value=False).props("indeterminate rounded")
+            elif job.state == "running":
                 with ui.element("div").classes("home-job-middle"):
                     with ui.element("div").classes("bar"):
                         bar = ui.element("div")
@@ -92,9 +96,10 @@ class QueueCard:
                 arrow.set_enabled(0 <= place + by < len(waiting))
             button(t("Cancel"), lambda: self._do(lambda: queue.cancel(job.id)))
         elif job.asked is None:
-            button(t("Stop and save"), lambda: self._do(lambda: queue.cancel(job.id)))
+            button(t("Stop and save") if job.trains else t("Cancel"), lambda: self._do(lambda: queue.cancel(job.id)))
         else:
-            ui.label(t("It finishes its step, saves and stops …")).classes("dim small")
+            words = t("It finishes its step, saves and stops …") if job.trains else t("Stopping …")
+            ui.label(words).classes("dim small")
             if over:
                 button(t("Stop at once"), lambda: self._do(lambda: queue.cancel(job.id)))
 
@@ -122,7 +127,7 @@ def _unread(found: Sequence[Job], runs: Mapping[str, Summary]) -> list[Job]:
     """The newest jobs that failed, but for those whose run in the list below says so itself."""
     failed = [job for job in found if job.state == "failed"]
     told = [run.name for run in runs.values() if run.state in ("failed", "dead")]
-    return [job for job in failed if job.run not in told or job.kind not in ("train", "resume")][:FAILED_SHOWN]
+    return [job for job in failed if job.run not in told or not job.trains][:FAILED_SHOWN]
 
 
 def _progress_words(run: Summary | None) -> str:

@@ -66,6 +66,7 @@ CHINESE: dict[str, str] = {
     "Take the correction": "采用修改",
     "Keep as data": "存为数据",
     "Kept as data": "已存为数据",
+    "Wait for the answers, or stop them: then this can be sent.": "请等回答完成，或先停止：之后即可发送。",
     "{tokens} tokens, {seconds} s": "{tokens} 个词元，{seconds} 秒",
     "cut off at the longest answer that is set": "已达到所设的最大长度而截断",
     "stopped": "已停止",
