@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from lorafit.cli.main import main
+from lorafit.run import only_process
+from lorafit.studio.workspace import Workspace
 
 
 def test_what_cannot_be_opened(
@@ -37,3 +39,11 @@ def test_without_its_packages_it_says_which(
     monkeypatch.setitem(sys.modules, "nicegui", None)
     assert main(["studio", str(tmp_path)]) != 0
     assert "lorafit[studio]" in capsys.readouterr().err
+
+
+def test_a_workspace_has_one_studio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hidden = Workspace(tmp_path).hidden
+    with only_process(hidden / "studio.lock"):
+        (hidden / "address").write_text("http://127.0.0.1:7600")
+        assert main(["studio", str(tmp_path), "--no-browser", "--port", "0"]) == 2
+    assert "already, at http://127.0.0.1:7600: open that" in capsys.readouterr().err

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lorafit.cli.arguments import port
 from lorafit.errors import LorafitError, RecipeError
+
+if TYPE_CHECKING:
+    from lorafit.serve.place import Place
+    from lorafit.studio.workspace import Workspace
 
 
 def add_parser(verbs: Any) -> None:
@@ -41,30 +46,48 @@ def run(args: argparse.Namespace) -> int:
         if not folder.is_dir():
             raise RecipeError(f"--allow {folder}: that is not a folder.")
 
-    from lorafit.observe.console import Console
-    from lorafit.serve.place import checked_place, take_port
-    from lorafit.studio.app import make_server
-    from lorafit.studio.studio import open_studio
+    from lorafit.run import InUseError, only_process
+    from lorafit.serve.place import checked_place
+    from lorafit.studio.refusal import StudioError
     from lorafit.studio.workspace import Workspace
 
-    console = Console()
     place = checked_place(args.host, args.port, args.token)
+    workspace = Workspace(args.folder, args.allow)
+    address = workspace.hidden / "address"
+    try:
+        # Two would end each other's chat servers.
+        with only_process(workspace.hidden / "studio.lock"):
+            _serve(workspace, place, address, not args.no_browser)
+    except InUseError:
+        at = address.read_text() if address.is_file() else "an address that its terminal names"
+        raise StudioError(f"A studio works in {workspace.root} already, at {at}: open that, or end it first.") from None
+    return 0
+
+
+def _serve(workspace: Workspace, place: Place, address_file: Path, opens_browser: bool) -> None:
+    from lorafit.observe.console import Console
+    from lorafit.serve.place import take_port
+    from lorafit.studio.app import make_server
+    from lorafit.studio.studio import open_studio
+
+    console = Console()
     with take_port(place) as listening:
-        studio = open_studio(Workspace(args.folder, args.allow))
+        studio = open_studio(workspace)
         taken = listening.getsockname()[1]
         host = f"[{place.host}]" if ":" in place.host else place.host
         address = f"http://{host}:{taken}"
-        console.say(f"workspace: {studio.workspace.root}")
+        with contextlib.suppress(OSError):  # it only helps who starts another studio here
+            address_file.write_text(address)
+        console.say(f"workspace: {workspace.root}")
         console.say(f"studio: {address} (Ctrl-C ends it; runs go on)", style="bold")
         if place.token:
             console.say("the page asks for the token")
         else:
             console.say(f"from another machine: ssh -L {taken}:127.0.0.1:{taken} USER@HOST, then open {address} there")
         server = make_server(studio, place.token)
-        if not args.no_browser:
+        if opens_browser:
             _open_browser(address)
         server.run(sockets=[listening])
-    return 0
 
 
 def _open_browser(address: str) -> None:
