@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from nicegui import ElementFilter
 from nicegui.testing import User, user_simulation
 from starlette.requests import Request
 
@@ -126,18 +124,6 @@ async def seen(
         user.http_client.cookies.set(COOKIE, language)
         await user.open("/")
         yield user
-
-
-async def until(true: Callable[[], object], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        await asyncio.sleep(0.02)
-
-
-def shows(user: User, text: str) -> bool:
-    with user:
-        return any(True for _ in ElementFilter(content=text, only_visible=True, local_scope=False))
 
 
 def element(user: User, marker: str) -> Any:

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import json
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from lorafit.studio.runs import Runs
 from lorafit.studio.studio import Studio
 from lorafit.studio.workspace import Workspace
 from tests.studio.chat_runs import PLAIN, make_run
+from tests.studio.pages.seeing import shows, until
 
 HTML = "<img src=x onerror=alert(1)>"
 
@@ -53,19 +53,6 @@ async def seen(studio: Studio, address: str = "/?runs=法律,base") -> AsyncIter
     async with user_simulation(root) as user:
         await user.open(address)
         yield user
-
-
-async def until(true: Callable[[], object], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        await asyncio.sleep(0.02)
-
-
-def shows(user: User, text: str) -> bool:
-    with contextlib.suppress(AssertionError):
-        return bool(user.find(content=text).elements)
-    return False
 
 
 def click(user: User, text: str) -> None:

@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -29,6 +29,7 @@ from lorafit.studio.refusal import StudioError
 from lorafit.studio.runs import Runs, Summary
 from lorafit.studio.studio import Studio
 from lorafit.studio.workspace import Workspace
+from tests.studio.pages.seeing import shows, until
 
 LINES = [
     {"level": "ok", "subject": "Python", "found": "3.12", "remedy": ""},
@@ -84,19 +85,6 @@ async def seen(studio: Studio) -> AsyncIterator[User]:
     async with user_simulation(root) as user:
         await user.open("/")
         yield user
-
-
-async def until(true: Callable[[], object], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        await asyncio.sleep(0.02)
-
-
-def shows(user: User, text: str) -> bool:
-    with contextlib.suppress(AssertionError):
-        return bool(user.find(content=text).elements)
-    return False
 
 
 def test_an_empty_workspace_says_what_to_do_and_offers_the_built_in_data(studio: Studio, gone_to: list[str]) -> None:

@@ -12,7 +12,8 @@ from lorafit.studio.pages import new_plan
 from lorafit.studio.pages.new_plan import Planner, plan_strip
 from lorafit.studio.refusal import StudioError
 from lorafit.studio.studio import Studio
-from tests.studio.pages.drafting import GB, Desk, element, plan, seen, shows, studio_in, until, write
+from tests.studio.pages.drafting import GB, Desk, element, plan, seen, studio_in, write
+from tests.studio.pages.seeing import shows, until
 
 LEANER = {"sentence": "the base in 4 bits (QLoRA)", "overrides": ["model.quantization=nf4"], "saved": 3 * GB,
           "time": 1.204, "fits": True}  # fmt: skip

@@ -15,7 +15,8 @@ from lorafit.studio.pages import new_review
 from lorafit.studio.pages.new_review import command, start, step_of, suggested_name
 from lorafit.studio.refusal import StudioError
 from lorafit.studio.studio import Studio
-from tests.studio.pages.drafting import GB, Desk, advice, element, plan, seen, shows, studio_in, until, write
+from tests.studio.pages.drafting import GB, Desk, advice, element, plan, seen, studio_in, write
+from tests.studio.pages.seeing import shows, until
 
 
 @pytest.fixture

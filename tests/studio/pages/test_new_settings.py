@@ -15,7 +15,8 @@ from lorafit.studio.pages.setting_advice import advise, band_words
 from lorafit.studio.pages.setting_fields import Editor, kept_scale
 from lorafit.studio.refusal import StudioError
 from lorafit.studio.studio import Studio
-from tests.studio.pages.drafting import Desk, advice, element, seen, shows, studio_in, until, write
+from tests.studio.pages.drafting import Desk, advice, element, seen, studio_in, write
+from tests.studio.pages.seeing import shows, until
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from lorafit.studio.runs import Runs
 from lorafit.studio.studio import Studio
 from lorafit.studio.workspace import Workspace
 from tests.studio.outcomes import ROWS, add_outcome, metric
+from tests.studio.pages.seeing import until
 
 
 @pytest.fixture
@@ -47,13 +47,6 @@ async def seen(build: Callable[[], None], language: str = "en") -> AsyncIterator
         user.http_client.headers["accept-language"] = language
         await user.open("/")
         yield user
-
-
-async def until(true: Callable[[], object], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        await asyncio.sleep(0.02)
 
 
 def texts(user: User) -> list[str]:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from lorafit.studio.refusal import StudioError
 from lorafit.studio.runs import Runs
 from lorafit.studio.studio import Studio
 from lorafit.studio.workspace import Workspace
+from tests.studio.pages.seeing import shows, until
 
 RECIPE = "name: mine\nmodel:\n  name: builtin\ndata:\n  train: builtin\ntrain:\n  epochs: 7\n"
 
@@ -75,19 +76,6 @@ async def seen(studio: Studio, language: str = "en") -> AsyncIterator[User]:
         user.http_client.cookies.set("lorafit-language", language)
         await user.open("/")
         yield user
-
-
-def shows(user: User, text: str) -> bool:
-    with contextlib.suppress(AssertionError):
-        return bool(user.find(content=text).elements)
-    return False
-
-
-async def until(true: Callable[[], object], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        await asyncio.sleep(0.02)
 
 
 async def until_shown(user: User, *texts: str) -> None:
