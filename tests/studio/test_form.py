@@ -10,7 +10,7 @@ from pydantic import Field
 
 from lorafit.errors import RecipeError
 from lorafit.recipe import Recipe, settings_table
-from lorafit.studio.form import FormField, faults_of, fields_of, method_of, parse, recipe_fields, written
+from lorafit.studio.form import FormField, faults_of, fields_of, method_of, parse, recipe_fields, setting_of, written
 from lorafit.studio.refusal import StudioError
 from lorafit.train.settings import TrainSettings
 
@@ -156,3 +156,13 @@ def test_what_is_refused_is_not_parsed() -> None:
 
 def test_a_method_is_known_by_its_two_settings() -> None:
     assert [method_of("nf4", "lora"), method_of("none", "none"), method_of("nf4", "none")] == ["qlora", "full", ""]
+
+
+def test_an_override_becomes_a_value() -> None:
+    found = [setting_of(text) for text in ("train.learning_rate=3e-2", "train.max_updates=null", "data.too_long=drop",
+                                           "train.share_prefixes=false", "train.tokens_per_pass=512")]  # fmt: skip
+    assert found == [("train.learning_rate", 0.03), ("train.max_updates", None), ("data.too_long", "drop"),
+                     ("train.share_prefixes", False), ("train.tokens_per_pass", 512)]  # fmt: skip
+    for foreign in ("evil=1", "", "train"):
+        with pytest.raises(StudioError, match="no setting"):
+            setting_of(foreign)

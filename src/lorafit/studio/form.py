@@ -16,6 +16,7 @@ from pydantic_core import to_jsonable_python
 
 from lorafit.errors import LorafitError, RecipeError
 from lorafit.recipe import METHODS, Recipe, parse_recipe
+from lorafit.studio.refusal import StudioError
 
 # `text` is taken as it is; `yaml` as `key=value` on the command line is: mappings, and what may be of several kinds.
 Kind = Literal["switch", "choice", "choices", "whole", "number", "text", "list", "yaml"]
@@ -67,6 +68,15 @@ def parse(field: FormField, text: str) -> Any:
     except yaml.YAMLError:
         return text
     return value if isinstance(value, str | int | float | list | dict) else text  # YAML also knows dates
+
+
+def setting_of(override: str) -> tuple[str, Any]:
+    """Name and value of a `key=value`. Raises StudioError for a name that no setting has."""
+    name, _, text = override.partition("=")
+    field = recipe_fields().get(name)
+    if field is None:
+        raise StudioError(f"There is no setting {name!r}.")
+    return name, None if text == "null" else parse(field, text)
 
 
 def written(field: FormField, value: Any) -> str:

@@ -217,7 +217,7 @@ def test_a_run_that_stopped_is_resumed_or_changed(studio: Studio, gone_to: list[
     assert (job.kind, job.arguments) == ("resume", ("resume", "runs/mine"))
 
 
-def test_a_run_that_fails_again_as_it_is_offers_its_change_first(studio: Studio) -> None:
+def test_a_run_that_would_fail_again_offers_what_the_doctor_says_first(studio: Studio, gone_to: list[str]) -> None:
     run = add_run(studio, "failed")
     finding = {"severity": "fault", "title": "The loss rises", "setting": "train.learning_rate=3e-2"}
 
@@ -230,9 +230,14 @@ def test_a_run_that_fails_again_as_it_is_offers_its_change_first(studio: Studio)
             assert main(user) == {"Resume"}
             write_json(run.findings, {"findings": [finding]})
             await until_shown(user, "The loss rises")
-            assert main(user) == {"Run again with changes"}
+            assert main(user) == {"Run again with train.learning_rate=3e-2"}
+            user.find("Run again with train.learning_rate=3e-2").click()
+            await until(lambda: gone_to)
 
     asyncio.run(visit())
+    (draft,) = studio.drafts.all()
+    assert gone_to == [f"/new/{draft.id}/settings"]
+    assert draft.value("train.learning_rate") == 0.03 and draft.value("train.epochs") == 7
 
 
 def test_an_unknown_run_is_refused(studio: Studio) -> None:

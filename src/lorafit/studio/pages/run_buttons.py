@@ -11,6 +11,7 @@ from nicegui import ui
 
 from lorafit.errors import LorafitError
 from lorafit.studio.drafts import set_apart
+from lorafit.studio.form import setting_of
 from lorafit.studio.frame import button, heading, main_button
 from lorafit.studio.recipes import recipe_of
 from lorafit.studio.studio import Studio
@@ -28,9 +29,13 @@ class RunButtons:
             button(t("Take out of the queue"), self._in_root(self._cancel), "playlist_remove")
         elif sight.is_working:
             self._stop_button = button(t("Stop"), self._in_root(self._ask), "stop")
-        must_change = sight.state == "failed" and any(finding.get("setting") for finding in sight.findings)
+        changes = [str(finding["setting"]) for finding in sight.findings if finding.get("setting")]  # the worst first
+        change = changes[0] if changes and sight.state == "failed" and sight.recipe else ""
+        if change:
+            words = t("Run again with {setting}", setting=change)
+            main_button(words, self._in_root(lambda: run_again(studio, sight, change)), "healing")
         if sight.summary and sight.state in ("interrupted", "failed", "dead"):
-            resume = button if must_change else main_button
+            resume = button if change else main_button
             resume(t("Resume"), self._in_root(self._resume), "play_arrow")
         if sight.state == "finished":
             main_button(t("Results"), lambda: ui.navigate.to(f"/result/{name}"), "fact_check")
@@ -41,8 +46,7 @@ class RunButtons:
                 t("Report"), lambda: ui.navigate.to(f"/download/run/{name}/report.html", new_tab=True), "description"
             )
         if sight.recipe:
-            change = main_button if must_change else button
-            change(t("Run again with changes"), self._in_root(self._run_again), "edit_note")
+            button(t("Run again with changes"), self._in_root(lambda: run_again(studio, sight)), "edit_note")
 
     def _in_root(self, act: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         async def handler() -> None:
@@ -86,17 +90,22 @@ class RunButtons:
         recipe_of(self._studio.workspace.run(name).recipe)
         self._studio.queue.add("resume", ["resume", f"runs/{name}"], name, run=name)
 
-    async def _run_again(self) -> None:
-        """A draft with all that this run's recipe says, but for its name."""
-        recipe, made = self._sight.recipe, []
 
-        def make() -> None:
-            assert recipe is not None
-            settings = set_apart(recipe_of(recipe))
-            made.append(self._studio.drafts.new({key: value for key, value in settings.items() if key != "name"}))
+async def run_again(studio: Studio, sight: Sight, change: str = "") -> None:
+    """Open a draft with all that this run's recipe says, but for its name. change: a setting on top, `key=value`."""
+    recipe, made = sight.recipe, []
 
-        if await done(make):
-            ui.navigate.to(f"/new/{made[0].id}/settings")
+    def make() -> None:
+        assert recipe is not None
+        settings = set_apart(recipe_of(recipe))
+        settings.pop("name", None)
+        if change:
+            key, value = setting_of(change)
+            settings[key] = value
+        made.append(studio.drafts.new(settings))
+
+    if await done(make):
+        ui.navigate.to(f"/new/{made[0].id}/settings")
 
 
 async def done(work: Callable[[], Any]) -> bool:

@@ -8,6 +8,7 @@ CHINESE: dict[str, str] = {
     "Results": "结果",
     "Report": "报告",
     "Run again with changes": "修改后再训练一次",
+    "Run again with {setting}": "用 {setting} 再训练一次",
     "Take out of the queue": "移出队列",
     "Stop this run?": "停止这次训练？",
     "It finishes its update and saves. Resume goes on from there, with the same result.": (
