@@ -164,8 +164,9 @@ def test_a_second_request_ends_it_but_a_double_click_does_not(queue: Queue, monk
 def test_a_killed_conductor_leaves_the_job_and_the_next_one_waits_for_it(queue: Queue, tmp_path: Path) -> None:
     code = "import json, os; print('\\nerror: the disk is full')"  # its last word, as nobody will see its exit code
     job = queue.add("train", [f"{WAITS}\n{code}"], "goes on")
-    after = queue.add("train", ["import os, sys; sys.exit(0 if os.path.exists('go') else 9)"], "after it")
     until(lambda: begun(queue, job))
+    # Added now and not before: it would have started another conductor, that takes the place of the killed one.
+    after = queue.add("train", ["import os, sys; sys.exit(0 if os.path.exists('go') else 9)"], "after it")
     pid = queue.job(job.id).pid
     conductor(tmp_path).kill()
     until(lambda: not queue.is_conducted())
