@@ -187,7 +187,8 @@ def test_names_stay_as_they_are() -> None:
     assert core_in("zh", "The data file \\1.json holds no rows.") == "数据文件 \\1.json 里没有数据。"
 
 
-def test_a_long_text_costs_little() -> None:
+def test_a_long_text_does_not_keep_a_page_waiting_for_ever() -> None:
+    """A search that tries every way through a text would take years; no figure of speed is meant."""
     chosen = random.Random(0)
     words = [
         *string.ascii_lowercase,
@@ -204,7 +205,7 @@ def test_a_long_text_costs_little() -> None:
     ]
     lines = [" ".join(chosen.choices(words, k=300)) for _ in range(MOST_LINES + 5)]
     lines += ["a: " * LONGEST_LINE]
-    start = time.perf_counter()
+    start = time.process_time()
     said = core_in("zh", "\n".join(lines))
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 60
     assert said.split("\n")[MOST_LINES:] == lines[MOST_LINES:]
