@@ -95,7 +95,10 @@ class RunCharts:
             await self._send()
 
     async def _send(self) -> None:
-        self._lay(await asyncio.to_thread(drawing, self._curves, self._view))
+        asked = self._view
+        drawn = await asyncio.to_thread(drawing, self._curves, asked)
+        if (asked.low, asked.high) == (self._view.low, self._view.high):  # else the reader has moved on meanwhile
+            self._lay(drawn)
 
     def _lay(self, drawn: Drawing) -> None:
         self._seen, self._view = drawn.version, drawn.view
