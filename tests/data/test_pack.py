@@ -90,6 +90,13 @@ def test_a_batch_holds_every_prediction_of_its_samples(
         assert batch.computed_tokens == len(prefixes)
 
 
+def test_a_short_trunk_that_costs_more_than_it_saves_does_not_break_the_budget() -> None:
+    """Found by the test above: a tree's parts fit into a row, and the tree that they would make together does not."""
+    documents = [[1], *[[0, 0, 2]] * 3, *[[0, 2, 2, 1, 0]] * 2, [0, 2, 2, 2]]
+    batch = make_batch([sample(tokens, number) for number, tokens in enumerate(documents)], 13, True, 5)
+    assert [len(row.token_ids) for row in batch.rows] == [13]
+
+
 def test_positions_begin_anew_with_each_document() -> None:
     row = make_row([sample([5, 6, 7]), sample([8]), sample([9, 4])])
     assert row.position_ids.tolist() == [0, 0, 1, 0, 1, 2]  # in the order of their lengths

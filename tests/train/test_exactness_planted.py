@@ -87,13 +87,13 @@ def slopes_are_not_added_on_the_path(patch: pytest.MonkeyPatch) -> None:
 
 
 def _make_rows(patch: pytest.MonkeyPatch, change: Callable[[Row], dict[str, Any]]) -> None:
-    right = pack.make_row
+    right = pack._row
 
     def wrong(*args: Any) -> Row:
         row = right(*args)
         return replace(row, **change(row))
 
-    patch.setattr(pack, "make_row", wrong)
+    patch.setattr(pack, "_row", wrong)
 
 
 def positions_do_not_begin_anew(patch: pytest.MonkeyPatch) -> None:

@@ -46,12 +46,22 @@ def make_row(samples: Sequence[Sample], least_shared: int | None = LEAST_SHARED)
 
     Shapes: see Row.
     """
-    samples = samples if least_shared is None else _sorted(samples)
+    return _row([samples if least_shared is None else _sorted(samples)], least_shared)
+
+
+def _row(bundles: Sequence[Sequence[Sample]], least_shared: int | None) -> Row:
+    """Nothing is shared between bundles, so that a row has the tokens that `_bundles` counted: what a tree saves by a
+    short trunk may cost it more further on."""
+    samples = [sample for bundle in bundles for sample in bundle]
     documents = [s.token_ids for s in samples]
+    roots: list[_Node] = []
+    for bundle in bundles:
+        first = roots[-1].last if roots else 0
+        roots += _roots(documents, first, first + len(bundle), least_shared)
     places: list[list[np.ndarray]] = [[] for _ in samples]
     token_ids, position_ids, layout = [], [], []
     length = 0
-    waiting: deque[tuple[tuple[tuple[int, int], ...], list[_Node]]] = deque([((), _roots(documents, least_shared))])
+    waiting: deque[tuple[tuple[tuple[int, int], ...], list[_Node]]] = deque([((), roots)])
     while waiting:
         path, nodes = waiting.popleft()
         nodes.sort(key=lambda node: node.tokens)
@@ -92,11 +102,11 @@ def make_batch(
     if packed:
         bundles = list(_bundles(samples, tokens_per_pass, least_shared))
         rows = pack([size for size, _ in bundles], tokens_per_pass)
-        groups = [[sample for i in row for sample in bundles[i][1]] for row in rows]
+        groups = [[bundles[i][1] for i in row] for row in rows]
     else:
-        groups = [[sample] for sample in samples]
+        groups = [[[sample]] for sample in samples]
     return Batch(
-        rows=tuple(make_row(group, least_shared) for group in groups),
+        rows=tuple(_row(group, least_shared) for group in groups),
         supervised_tokens=sum(s.supervised_tokens for s in samples),
         tokens=sum(len(s) for s in samples),
     )
@@ -127,10 +137,10 @@ def _sorted(samples: Sequence[Sample]) -> list[Sample]:
     return sorted(samples, key=lambda s: s.token_ids.astype(">u8").tobytes())
 
 
-def _roots(documents: Sequence[np.ndarray], least: int | None) -> list[_Node]:
+def _roots(documents: Sequence[np.ndarray], first: int, last: int, least: int | None) -> list[_Node]:
     if least is None:
-        return [_Node(i, i + 1, 0, len(document)) for i, document in enumerate(documents)]
-    return list(_branches(documents, 0, len(documents), 0, 0, least))
+        return [_Node(i, i + 1, 0, len(documents[i])) for i in range(first, last)]
+    return list(_branches(documents, first, last, 0, 0, least))
 
 
 def _children(documents: Sequence[np.ndarray], node: _Node, least: int | None) -> Iterator[_Node]:
@@ -180,7 +190,7 @@ def _bundles(samples: Sequence[Sample], budget: int, least: int | None) -> Itera
     """(tokens, samples): the samples of a tree together, or its parts within the budget; others one by one."""
     samples = samples if least is None else _sorted(samples)
     documents = [s.token_ids for s in samples]
-    for root in _roots(documents, least):
+    for root in _roots(documents, 0, len(documents), least):
         first, size = root.first, len(documents[root.first])
         for last in range(root.first + 1, root.last):
             larger = _size(documents[first : last + 1], least)
@@ -193,7 +203,7 @@ def _bundles(samples: Sequence[Sample], budget: int, least: int | None) -> Itera
 
 def _size(documents: Sequence[np.ndarray], least: int | None) -> int:
     """How many tokens sorted documents have when they share their beginnings."""
-    size, waiting = 0, _roots(documents, least)
+    size, waiting = 0, _roots(documents, 0, len(documents), least)
     while waiting:
         node = waiting.pop()
         size += node.tokens
