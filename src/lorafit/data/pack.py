@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
@@ -54,10 +55,8 @@ def _row(bundles: Sequence[Sequence[Sample]], least_shared: int | None) -> Row:
     short trunk may cost it more further on."""
     samples = [sample for bundle in bundles for sample in bundle]
     documents = [s.token_ids for s in samples]
-    roots: list[_Node] = []
-    for bundle in bundles:
-        first = roots[-1].last if roots else 0
-        roots += _roots(documents, first, first + len(bundle), least_shared)
+    ends = accumulate(map(len, bundles), initial=0)
+    roots = [root for first, last in pairwise(ends) for root in _roots(documents, first, last, least_shared)]
     places: list[list[np.ndarray]] = [[] for _ in samples]
     token_ids, position_ids, layout = [], [], []
     length = 0

@@ -81,7 +81,7 @@ def read_story(run: RunFolder) -> Story:
         try:
             return read_json(path) if path.exists() else None
         except RunError as error:
-            story.faults.append(str(error) if isinstance(error, RunError) else f"{path} cannot be read: {error}")
+            story.faults.append(str(error))
             return None
 
     story.status, story.environment, story.data = read(run.status), read(run.environment), read(run.data)

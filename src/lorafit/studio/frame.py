@@ -65,6 +65,12 @@ def fill(work: Callable[[], Awaitable[None]]) -> None:
     context.client.storage.setdefault("fills", []).append(task)
 
 
+def follow(look: Callable[[], Awaitable[None]], seconds: float) -> ui.timer:
+    """`fill`, and look again every so many seconds."""
+    fill(look)
+    return ui.timer(seconds, look, immediate=False)
+
+
 async def filled() -> None:
     """What has been read by now goes with the page itself, which saves the reader a second; the rest follows it."""
     if fills := context.client.storage.pop("fills", []):

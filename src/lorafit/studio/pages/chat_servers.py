@@ -9,7 +9,7 @@ from nicegui import ui
 
 from lorafit.errors import LorafitError
 from lorafit.studio.chat_server import Server
-from lorafit.studio.frame import fill, notice
+from lorafit.studio.frame import follow, notice
 from lorafit.studio.speakers import Speaker, Weights
 from lorafit.studio.studio import Studio
 from lorafit.studio.words import t
@@ -26,8 +26,7 @@ class ServerList:
         self._shown: object = None
         self._fault = ui.element("div").classes("stacked")
         self._box = ui.element("div").classes("stacked")
-        fill(self.refresh)
-        ui.timer(LOOK_SECONDS, self.refresh, immediate=False)
+        follow(self.refresh, LOOK_SECONDS)
 
     def of(self, speakers: Sequence[Speaker]) -> None:
         """Show what these need."""

@@ -17,7 +17,7 @@ from lorafit.report.evaluation_view import Example, Metric, Part
 from lorafit.report.words import count, moment
 from lorafit.run import RunFolder
 from lorafit.studio.evaluating import CHOICES, Wanted
-from lorafit.studio.frame import card, copyable, fill, heading, main_button, notice, state_chip
+from lorafit.studio.frame import card, copyable, follow, heading, main_button, notice, state_chip
 from lorafit.studio.jobs import Job
 from lorafit.studio.pages.tables import STYLES, VERDICTS, moved, plain_table, said, score_table, speaker_words
 from lorafit.studio.results import Judged, evaluations_of
@@ -38,8 +38,7 @@ class Evaluations:
             self._jobs = ui.element("div").classes("stack")
             self._found = ui.element("div").classes("stack")
             _Form(studio, name, self._look)
-        fill(self._look)
-        ui.timer(LOOK_SECONDS, self._look, immediate=False)
+        follow(self._look, LOOK_SECONDS)
 
     async def _look(self) -> None:
         """Draw anew where something has changed."""

@@ -12,7 +12,7 @@ from lorafit.errors import LorafitError
 from lorafit.recipe import Recipe
 from lorafit.report.words import NONE, count, figure, moment, size
 from lorafit.studio.exports import KINDS, Export, Kind, command, exports_of, is_asked
-from lorafit.studio.frame import button, card, fill, heading, main_button, notice, state_chip, tile
+from lorafit.studio.frame import button, card, follow, heading, main_button, notice, state_chip, tile
 from lorafit.studio.jobs import ENDED, Job
 from lorafit.studio.pages.run_head import run_head
 from lorafit.studio.recipes import recipe_of
@@ -71,9 +71,8 @@ class Exports:
         with ui.element("div").classes("export-kinds"):
             for kind in KINDS:
                 self._card(kind, _obstacle(kind, recipe), is_trained)
-        fill(self.look)
+        follow(self.look, EVERY_SECONDS)
         ui.timer(0, self._ask_the_desk, once=True)
-        ui.timer(EVERY_SECONDS, self.look, immediate=False)
 
     def _card(self, kind: Kind, obstacle: str, is_trained: bool) -> None:
         about = _about(kind.name)

@@ -13,7 +13,7 @@ from nicegui import ui
 
 from lorafit.errors import LorafitError
 from lorafit.studio.drafts import Draft
-from lorafit.studio.frame import button, card, fill, heading, main_button, notice
+from lorafit.studio.frame import button, card, follow, heading, main_button, notice
 from lorafit.studio.jobs import Job
 from lorafit.studio.machine import InUse
 from lorafit.studio.pages.home_machine import MACHINE, MachineCard
@@ -86,8 +86,7 @@ def show(studio: Studio) -> None:
         runs.show(seen.runs)
         found.show(seen.studies)
 
-    fill(refresh)
-    ui.timer(REFRESH_SECONDS, refresh, immediate=False)
+    follow(refresh, REFRESH_SECONDS)
 
 
 def _welcome(studio: Studio) -> ui.element:

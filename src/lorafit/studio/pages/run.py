@@ -13,7 +13,7 @@ from nicegui import ui
 from lorafit.errors import LorafitError
 from lorafit.report.words import NONE, figure, language, moment, size
 from lorafit.studio.curves import Curves
-from lorafit.studio.frame import card, fill, heading, notice, state_chip
+from lorafit.studio.frame import card, follow, heading, notice, state_chip
 from lorafit.studio.pages.run_buttons import RunButtons
 from lorafit.studio.pages.run_charts import RunCharts, drawing
 from lorafit.studio.studio import Studio
@@ -43,8 +43,7 @@ class _Screen:
         self._log: list[str] = []
         with ui.element("div").classes("stack") as self._root:
             self._build()
-        self._timer = ui.timer(WORKING_SECONDS, self._tick, immediate=False)
-        fill(self._tick)
+        self._timer = follow(self._tick, WORKING_SECONDS)
 
     def _build(self) -> None:
         self._head = ui.element("div").classes("stack")

@@ -13,7 +13,7 @@ from nicegui import ui
 from lorafit.errors import LorafitError
 from lorafit.report.plots import HEIGHT, WIDTH, Plot
 from lorafit.report.words import NONE, count, figure
-from lorafit.studio.frame import card, fill, heading, notice, state_chip, tile
+from lorafit.studio.frame import card, follow, heading, notice, state_chip, tile
 from lorafit.studio.pages.tables import Cell, plain_table
 from lorafit.studio.results import read_study
 from lorafit.studio.studio import Studio
@@ -58,8 +58,7 @@ def show(studio: Studio, path: str) -> None:
         with body:
             draw()
 
-    fill(look)
-    ui.timer(LOOK_SECONDS, look, immediate=False)
+    follow(look, LOOK_SECONDS)
 
 
 def _read(folder: Path) -> Callable[[], None]:
